@@ -1,0 +1,102 @@
+"""One lazy computation over data in several places: each task runs where its data is.
+
+Every public name is here, and is imported from its module when it is first used, so that
+``import dask_pools`` costs next to nothing.
+
+Examples
+--------
+>>> import dask.array as da
+>>> from dask_pools import get_pool, pool
+>>> with pool("ecmwf"):
+...     x = da.ones(10, chunks=5)
+>>> get_pool(x)
+'ecmwf'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dask_pools.deploy.local import LocalPoolCluster
+    from dask_pools.errors import (
+        DistributedChangedError,
+        ExpressionArraysError,
+        GraphvizError,
+        PinConflictError,
+        PlacementError,
+        PluginMissingError,
+        PoolError,
+        PoolNameError,
+        SchedulerPackageError,
+        UnknownPolicyError,
+        UnknownPoolError,
+    )
+    from dask_pools.graph.annotate import get_pool, pool
+    from dask_pools.observe.visualize import visualize_pools
+    from dask_pools.planning.policies import register_policy
+    from dask_pools.propagate import propagate_pools, propagate_pools_in_collection
+    from dask_pools.scheduler.telemetry import link_bytes
+
+#: The one place where the version is written; the build reads it here.
+__version__ = "0.1.0"
+
+__all__ = [
+    "DistributedChangedError",
+    "ExpressionArraysError",
+    "GraphvizError",
+    "LocalPoolCluster",
+    "PinConflictError",
+    "PlacementError",
+    "PluginMissingError",
+    "PoolError",
+    "PoolNameError",
+    "SchedulerPackageError",
+    "UnknownPolicyError",
+    "UnknownPoolError",
+    "get_pool",
+    "link_bytes",
+    "pool",
+    "propagate_pools",
+    "propagate_pools_in_collection",
+    "register_policy",
+    "visualize_pools",
+]
+
+#: The module of each public name.
+_HOMES = {
+    "DistributedChangedError": "dask_pools.errors",
+    "ExpressionArraysError": "dask_pools.errors",
+    "GraphvizError": "dask_pools.errors",
+    "LocalPoolCluster": "dask_pools.deploy.local",
+    "PinConflictError": "dask_pools.errors",
+    "PlacementError": "dask_pools.errors",
+    "PluginMissingError": "dask_pools.errors",
+    "PoolError": "dask_pools.errors",
+    "PoolNameError": "dask_pools.errors",
+    "SchedulerPackageError": "dask_pools.errors",
+    "UnknownPolicyError": "dask_pools.errors",
+    "UnknownPoolError": "dask_pools.errors",
+    "get_pool": "dask_pools.graph.annotate",
+    "link_bytes": "dask_pools.scheduler.telemetry",
+    "pool": "dask_pools.graph.annotate",
+    "propagate_pools": "dask_pools.propagate",
+    "propagate_pools_in_collection": "dask_pools.propagate",
+    "register_policy": "dask_pools.planning.policies",
+    "visualize_pools": "dask_pools.observe.visualize",
+}
+
+
+def __getattr__(name: str) -> object:
+    try:
+        home = _HOMES[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

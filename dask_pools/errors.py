@@ -1,0 +1,119 @@
+"""The errors of dask_pools: each says what was wrong, what is allowed and what to do.
+
+All of them survive pickling, because most are raised on the scheduler and reach
+the caller of ``compute()`` on the client.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DistributedChangedError",
+    "ExpressionArraysError",
+    "GraphvizError",
+    "PinConflictError",
+    "PlacementError",
+    "PluginMissingError",
+    "PoolError",
+    "PoolNameError",
+    "SchedulerPackageError",
+    "UnknownPolicyError",
+    "UnknownPoolError",
+]
+
+
+class PoolError(Exception):
+    """Base class of every error that dask_pools raises on purpose."""
+
+
+class PoolNameError(PoolError, ValueError):
+    """The name of a pool is not a well-formed name."""
+
+
+class UnknownPoolError(PoolError, LookupError):
+    """A pin names no pool that has workers on this cluster."""
+
+
+class PinConflictError(PoolError, ValueError):
+    """One key is pinned to different pools in two submissions."""
+
+
+class PlacementError(PoolError, ValueError):
+    """A placement problem, or the labels which a policy returned, are not valid."""
+
+
+class UnknownPolicyError(PoolError, LookupError):
+    """No placement policy is registered under this name."""
+
+
+class GraphvizError(PoolError, RuntimeError):
+    """A picture needs the Graphviz program, which is not installed or has failed."""
+
+
+class SchedulerPackageError(PoolError, RuntimeError):
+    """The scheduler's environment has no dask_pools, or another version of it."""
+
+
+class DistributedChangedError(PoolError, RuntimeError):
+    """A name that dask_pools builds on is not in this release of distributed."""
+
+
+class PluginMissingError(PoolError, RuntimeError):
+    """The scheduler plugin of dask_pools is not installed on this cluster."""
+
+
+class ExpressionArraysError(PoolError, RuntimeError):
+    """Dask's expression arrays are switched on; they ignore pins."""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Render names for a message, sorted and quoted.
+
+    Examples
+    --------
+    >>> one_of(["b", "a"])
+    "'a', 'b'"
+    >>> one_of([])
+    'none'
+    """
+    return ", ".join(repr(name) for name in sorted(names)) or "none"
+
+
+def near_miss(name: str, names: Iterable[str]) -> str:
+    """Suggest the most similar of some names, as the end of a message.
+
+    Examples
+    --------
+    >>> near_miss("ecwmf", ["ecmwf", "eumetsat"])
+    " Did you mean 'ecmwf'?"
+    >>> near_miss("x", ["ecmwf"])
+    ''
+    """
+    close = difflib.get_close_matches(name, sorted(names), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def unknown_pool(pin: tuple[str, ...], pools: Iterable[str], what: str) -> UnknownPoolError:
+    """Make the error for a pin none of whose pools has workers.
+
+    Parameters
+    ----------
+    pin : tuple of str
+        The allowed pools, none of which has a worker.
+    pools : iterable of str
+        The pools that have workers now.
+    what : str
+        What is pinned, for example ``"task 'read-1f'"`` or ``"3 tasks, such as 'read-1f'"``.
+    """
+    pools = sorted(pools)
+    wanted = one_of(pin)
+    subject = f"pool {wanted}" if len(pin) == 1 else f"any of the pools {wanted}"
+    hint = near_miss(pin[0], pools)
+    return UnknownPoolError(
+        f"No worker is in {subject}, to which the pin of {what} leads. "
+        f"Pools with workers: {one_of(pools)}.{hint} "
+        f"Correct the name in pool(...), or start workers with the resource "
+        f"'pool-{pin[0]}=1'. Nothing has been run."
+    )
