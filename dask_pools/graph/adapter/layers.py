@@ -1,0 +1,118 @@
+"""Collections, the layers of their graphs, and the annotations of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dask._expr import _AnnotationsTombstone
+from dask._task_spec import (
+    TaskRef,
+)
+from dask.base import is_dask_collection
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+from dask.typing import Key
+
+from dask_pools.model import PIN, PLACEMENT, TRANSFER
+
+
+def high_level_graph(x: Any) -> HighLevelGraph:
+    """Return the graph of a collection, layers and all.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Dask collection.
+    """
+    if not is_dask_collection(x):
+        raise TypeError(
+            f"expected a Dask collection (an array, an xarray object, a bag, a delayed value), "
+            f"not {type(x).__name__}: {x!r}"
+        )
+    graph = x.__dask_graph__()
+    if isinstance(graph, HighLevelGraph):
+        return graph
+    return HighLevelGraph.from_collections(str(id(x)), graph, dependencies=())
+
+
+def output_layers(graph: HighLevelGraph, x: Any) -> dict[str, list[Key]]:
+    """Find the layers that hold the keys of a collection, with these keys."""
+    layers: dict[str, list[Key]] = {}
+    for key in flatten([x.__dask_keys__()], container=list):
+        name = key[0] if isinstance(key, tuple) else key
+        if name not in graph.layers:
+            name = next(n for n, layer in graph.layers.items() if key in layer)
+        layers.setdefault(name, []).append(key)
+    return layers
+
+
+def as_graph(dsk: Any) -> HighLevelGraph:
+    """Wrap a plain graph in one layer; a graph of layers is returned as it is."""
+    if isinstance(dsk, HighLevelGraph):
+        return dsk
+    return HighLevelGraph.from_collections(f"graph-{id(dsk)}", dsk, dependencies=())
+
+
+def sorted_layers(graph: HighLevelGraph) -> list[str]:
+    """Sort layers so that each comes after those it depends on, in a reproducible order.
+
+    Dask keeps dependencies in sets of strings, whose order changes with the hash seed.
+    """
+    order: list[str] = []
+    done: set[str] = set()
+    for start in sorted(graph.layers):
+        stack = [(start, False)]
+        while stack:
+            name, expanded = stack.pop()
+            if expanded:
+                order.append(name)
+            elif name not in done:
+                done.add(name)
+                stack.append((name, True))
+                below = graph.dependencies.get(name, ())
+                stack.extend((d, False) for d in sorted(below, reverse=True) if d not in done)
+    return [name for name in order if name in graph.layers]
+
+
+def with_annotations(
+    graph: HighLevelGraph, annotations: Mapping[str, dict[str, Any] | None]
+) -> HighLevelGraph:
+    """Copy a graph, its layers annotated anew."""
+    layers = {}
+    for name, layer in graph.layers.items():
+        copied = layer.__copy__()
+        copied.annotations = annotations.get(name)
+        layers[name] = copied
+    return HighLevelGraph(layers, {k: set(v) for k, v in graph.dependencies.items()})
+
+
+def annotations_of(layer: Layer, key: Key) -> dict[str, Any]:
+    """Return the annotations of one key of a layer, without its pin."""
+    annotations = {
+        kind: value(key) if callable(value) else value
+        for kind, value in (layer.annotations or {}).items()
+        if kind not in (PIN, PLACEMENT, TRANSFER)
+    }
+    return {k: v for k, v in annotations.items() if not isinstance(v, _AnnotationsTombstone)}
+
+
+def layers_inside(layer: Layer) -> Mapping[str, Layer]:
+    """Return the layers of a graph that has become one layer.
+
+    `Array.to_delayed` optimises a graph, and takes what comes out of it for a mapping of tasks.
+    """
+    inner = layer.mapping if isinstance(layer, MaterializedLayer) else None
+    return inner.layers if isinstance(inner, HighLevelGraph) else {}
+
+
+def has_futures(layer: Layer) -> bool:
+    """Whether a layer holds values of earlier computations."""
+    return isinstance(layer, MaterializedLayer) and any(
+        isinstance(task, TaskRef) for task in layer.mapping.values()
+    )
+
+
+def is_delayed_key(key: Key) -> bool:
+    """Whether a key is one of a delayed value: a string, and not Dask's own last step."""
+    return isinstance(key, str) and not key.startswith("finalize-hlgfinalizecompute-")

@@ -1,0 +1,115 @@
+"""Single tasks, in the terms of the task specification of Dask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from dask._task_spec import (
+    Alias,
+    DataNode,
+    GraphNode,
+    Task,
+    TaskRef,
+)
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.sizeof import sizeof
+from dask.typing import Key
+from tlz import identity
+
+
+def dependencies(task: Any) -> Collection[Key]:
+    """Keys of the values that a task needs."""
+    return cast("Collection[Key]", task.dependencies)
+
+
+def alias_target(task: Any) -> Key | None:
+    """Return the key that an alias stands for; None if it is no alias."""
+    return task.target if isinstance(task, Alias) else None
+
+
+def literal_nbytes(task: Any) -> float | None:
+    """Size of a value that is written into the graph; None if the task is to be run."""
+    if not isinstance(task, DataNode):
+        return None
+    return float(sizeof(task.value))
+
+
+_SLICERS = ("getitem", "_getitem", "getter", "getter_nofancy", "getter_inline")
+
+
+def slicing(task: Any, tasks: Mapping[Key, Any]) -> tuple[Key, Any] | None:
+    """Return the key and the index of a task that slices one value; None if it does not.
+
+    The index may be a literal of its own in the graph, as where `take` shuffles.
+    """
+    if not isinstance(task, Task) or getattr(task.func, "__name__", "") not in _SLICERS:
+        return None
+    source, index = task.args[:2]
+    if not isinstance(source, (TaskRef, Alias)):
+        return None
+    if isinstance(index, TaskRef):
+        index = tasks.get(index.key)
+        if not isinstance(index, DataNode):
+            return None
+    index = plain_value(index)
+    if task.func.__name__ == "_getitem":
+        index = index[1]  # a shuffle's index comes with a number
+    key = source.key if isinstance(source, TaskRef) else source.target
+    return None if isinstance(index, GraphNode) else (key, index)
+
+
+def redirect(task: GraphNode, other: Mapping[Key, Key]) -> GraphNode:
+    """Make a task take some of its inputs from other keys."""
+    if isinstance(task, Alias):
+        return Alias(task.key, target=other[task.target])
+    return task.substitute(dict(other))
+
+
+def transfer_task(key: Key, source: Key) -> GraphNode:
+    """Make the task that carries the value of ``source``.
+
+    It does nothing but to need the value: the worker that runs it fetches it.  The function
+    is one of a library that every Dask worker has, so that workers need no dask_pools.
+    """
+    return Task(key, identity, TaskRef(source))
+
+
+def graph_of(
+    layers: Mapping[str, tuple[dict[Key, GraphNode], dict[str, Any] | None]],
+) -> HighLevelGraph:
+    """Build a graph of annotated, materialised layers."""
+    made = {
+        name: MaterializedLayer(tasks, annotations=annotations)
+        for name, (tasks, annotations) in layers.items()
+    }
+    return HighLevelGraph(made, {name: set() for name in made})
+
+
+def block_of(key: Key) -> tuple[str, tuple[Any, ...]] | None:
+    """Split the key of a block into the name of its array and its index; None if it is none."""
+    if isinstance(key, tuple) and key and isinstance(key[0], str):
+        return key[0], key[1:]
+    return None
+
+
+def flat_keys(keys: Any) -> list[Key]:
+    """Flatten the nested lists in which a collection names its keys."""
+    return list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
+
+
+def members(task: GraphNode) -> Collection[Key]:
+    """Keys of the tasks that were fused into one; its own key if it is a plain task."""
+    if isinstance(task, Task) and task.has_subgraph():
+        return cast("Collection[Key]", task.args[0])
+    return (task.key,)
+
+
+def plain_value(value: Any) -> Any:
+    """Take a literal out of the container in which the task specification keeps it."""
+    if isinstance(value, DataNode):
+        return value.value
+    if isinstance(value, GraphNode) and not value.dependencies:
+        return value({})
+    return value

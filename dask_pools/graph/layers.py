@@ -1,0 +1,88 @@
+"""The last step of the optimiser: a graph of one annotated layer for each pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dask.typing import Key
+
+from dask_pools.graph import adapter
+from dask_pools.model import (
+    PIN,
+    PLACEMENT,
+    RESOURCE_PREFIX,
+    TRANSFER,
+    Pin,
+    restriction,
+)
+from dask_pools.planning.plan import Transfer
+
+
+def annotated_graph(
+    tasks: Mapping[Key, adapter.GraphNode],
+    where: Mapping[Key, str | None],
+    pin_of: Callable[[Key], Pin | None],
+    moved: Mapping[Key, Transfer],
+    placed: bool,
+    others: Callable[[Key], dict[str, Any]],
+) -> adapter.HighLevelGraph:
+    """Gather tasks in layers, one for each way in which they are to be annotated.
+
+    Parameters
+    ----------
+    tasks : mapping
+        The tasks by key.
+    where : mapping
+        The pool of each task, None if it is unplaced.
+    pin_of : callable
+        The pin of a task, None if it is free.
+    moved : mapping
+        The transfers by the key of their task.
+    placed : bool
+        Whether to annotate placements; otherwise only pins are.
+    others : callable
+        Annotations of other kinds that a task has.
+    """
+    layers: dict[str, tuple[dict[Key, adapter.GraphNode], dict[str, Any] | None]] = {}
+    for key, task in tasks.items():
+        pool = where[key]
+        transfer = moved.get(key)
+        pin = None if transfer else pin_of(key)
+        extra = others(key)
+        name = (pool or "unplaced") if placed else "|".join(pin or ("free",))
+        if transfer:
+            name = f"{transfer.link.source}-to-{transfer.link.target}"
+        elif pin and placed:
+            name += "-pinned" if len(pin) == 1 else "-pinned-" + "|".join(pin)
+        if extra:
+            name += repr(sorted(extra.items(), key=str))
+        if name not in layers:
+            layers[name] = ({}, _annotations(pool, pin, transfer, placed, extra))
+        layers[name][0][key] = task
+    return adapter.graph_of(layers)
+
+
+def _annotations(
+    pool: str | None,
+    pin: Pin | None,
+    transfer: Transfer | None,
+    placed: bool,
+    extra: dict[str, Any],
+) -> dict[str, Any] | None:
+    annotations = dict(extra)
+    bound = (pool if placed else None) or (pin[0] if pin else None)
+    if pin:
+        annotations[PIN] = pin
+    if placed and pool:
+        annotations[PLACEMENT] = pool
+    if transfer:
+        annotations[TRANSFER] = (transfer.link.source, transfer.link.target)
+    if bound:
+        own = {
+            name: quantity
+            for name, quantity in (extra.get("resources") or {}).items()
+            if not name.startswith(RESOURCE_PREFIX)
+        }
+        annotations["resources"] = {**own, **restriction(bound)}
+    return annotations or None

@@ -1,0 +1,83 @@
+"""The pins of a graph: which layers, and which single keys, are bound to pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dask.typing import Key
+
+from dask_pools.graph import adapter
+from dask_pools.graph.annotate import as_pin
+from dask_pools.model import PIN, Pin
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The pins of the layers and keys of a graph.
+
+    Parameters
+    ----------
+    layers : dict
+        The pin of each layer, None if it is free.
+    keys : dict
+        Pins of single keys, of layers whose annotation differs from key to key.
+    mixed : set of str
+        The names of these layers.
+    """
+
+    layers: dict[str, Pin | None]
+    keys: dict[Key, Pin]
+    mixed: set[str]
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is pinned at all."""
+        return bool(self.keys) or any(self.layers.values())
+
+
+def find_pins(
+    graph: adapter.HighLevelGraph, default: Pin | None, pools: Iterable[str] | None
+) -> Pins:
+    """Read the pins of a graph from the annotations of its layers.
+
+    Parameters
+    ----------
+    graph : HighLevelGraph
+        The graph, as the collections made it.
+    default : tuple of str or None
+        The pin of what has no pin of its own.
+    pools : iterable of str or None
+        The pools that have workers. Mirrors without workers are left out; a pin that would
+        lose all its pools stays as it is, for the scheduler to refuse it. None if unknown.
+    """
+    there = None if pools is None else set(pools)
+
+    def present(pin: Pin | None) -> Pin | None:
+        if pin is None or there is None or len(pin) == 1:
+            return pin
+        return tuple(name for name in pin if name in there) or pin
+
+    layers: dict[str, Pin | None] = {}
+    keys: dict[Key, Pin] = {}
+    mixed: set[str] = set()
+    for name, layer in graph.layers.items():
+        annotations = layer.annotations or {}
+        annotation = annotations.get(PIN)
+        if callable(annotation):
+            layers[name] = None
+            mixed.add(name)
+            for key in layer:
+                if pin := present(as_pin(annotation(key)) or default):
+                    keys[key] = pin
+        elif PIN in annotations and annotation is None:
+            layers[name] = None  # pool(None) also blocks the pin of the computation
+        elif inside := adapter.layers_inside(layer):
+            layers[name] = None
+            mixed.add(name)
+            for part in inside.values():
+                if pin := present(as_pin((part.annotations or {}).get(PIN)) or default):
+                    keys.update(dict.fromkeys(part, pin))
+        else:
+            layers[name] = present(as_pin(annotation) or default)
+    return Pins(layers, keys, mixed)

@@ -1,0 +1,51 @@
+"""What the optimiser is told of the computation it works on, when it runs on a scheduler.
+
+The scheduler plugin sets `SUBMISSION` around Dask's own materialisation of a graph. On a
+client (``dask.optimize``, the threaded and the synchronous scheduler) it is not set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from dask.typing import Key
+
+from dask_pools.model import Pin, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """Where a value that the scheduler knows already is, or will be made.
+
+    Parameters
+    ----------
+    pin : tuple of str
+        The pools that hold the value, or to which its task is bound; empty if it has no pool.
+    nbytes : int or None
+        Its size in bytes; None if not known yet.
+    """
+
+    pin: Pin
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The circumstances of one submission to a scheduler.
+
+    Parameters
+    ----------
+    topology : Topology
+        The pools that have workers now.
+    residence : callable
+        Looks up where the value of a key of an earlier submission is; None if unknown.
+    """
+
+    topology: Topology
+    residence: Callable[[Key], Residence | None]
+
+
+#: The submission that is being optimised in this context.
+SUBMISSION: ContextVar[Submission | None] = ContextVar("dask_pools_submission", default=None)
