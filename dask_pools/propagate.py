@@ -1,0 +1,145 @@
+"""The switch: from here on, computations are placed in pools.
+
+`propagate_pools` does two things.  It hands Dask our optimiser, by the documented settings
+``array_optimize``, ``delayed_optimize`` and ``bag_optimize``; and it makes sure that the
+scheduler plugin is on every scheduler that is used.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+import dask
+from dask.typing import Key
+
+from dask_pools.graph import adapter
+from dask_pools.graph.optimize import PoolOptimizer, place_layers
+from dask_pools.model import PIN
+from dask_pools.planning.policies import Policy, get_policy
+from dask_pools.scheduler.install import install_for_clients, submission_here
+
+#: Settings by which Dask lets the optimiser of a kind of collection be replaced.
+_HOOKS = ("array_optimize", "delayed_optimize", "bag_optimize")
+
+
+class propagate_pools:  # noqa: N801 - a context manager is written in lower case, as dask.annotate
+    """Place every task of what is computed in the pool where the fewest bytes have to cross.
+
+    A context manager around ``compute``, ``persist``, ``load`` and the like; or a plain call
+    for the rest of the session. Contexts nest, each restores what was there before.
+
+    Parameters
+    ----------
+    policy : str or callable, optional
+        How tasks are placed: ``"mincut"`` (default) for the fewest bytes, ``"majority"`` for
+        the greedy rule of the first proof of concept, a name given to `register_policy`, or
+        a policy itself.
+
+    Raises
+    ------
+    UnknownPolicyError
+        If no policy has this name.
+    ExpressionArraysError
+        If expression arrays are switched on, which ignore pins.
+    SchedulerPackageError
+        If dask_pools is missing in the scheduler's environment, or another version is there.
+
+    Notes
+    -----
+    On threads and on the synchronous scheduler, results and tasks are the same as without.
+    The setting is Dask's configuration: it holds for all threads of the process.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from dask_pools import pool, propagate_pools
+    >>> with pool("ecmwf"):
+    ...     predictions = da.arange(4, chunks=2)
+    >>> with pool("eumetsat"):
+    ...     observations = da.ones(4, chunks=2)
+    >>> with propagate_pools():
+    ...     (predictions - observations).sum().compute(scheduler="threads")
+    np.float64(2.0)
+    """
+
+    def __init__(self, policy: str | Policy = "mincut") -> None:
+        adapter.require_graph_arrays()
+        # The function itself: the scheduler does not know the names registered here.
+        optimizer = PoolOptimizer(get_policy(policy), submission_here)
+        install_for_clients()
+        self._hooks = dict.fromkeys(_HOOKS, optimizer)
+        self._entered = 0
+        # Now, so that a plain call is enough; leaving the context undoes it.
+        self._settings: AbstractContextManager[Any] | None = dask.config.set(self._hooks)
+
+    def __enter__(self) -> propagate_pools:
+        if self._settings is None:
+            self._settings = dask.config.set(self._hooks)
+        self._entered += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered -= 1
+        if self._entered <= 0 and self._settings is not None:
+            self._settings.__exit__(kind, error, traceback)
+            self._settings = None
+            self._entered = 0
+
+
+def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> Any:
+    """Place a collection's tasks now, and return the collection with its places annotated.
+
+    Nothing is computed. The steps of the graph stay as they are, each annotated with the
+    pools of its tasks, which `get_pool` and ``dask`` show; they count as pins afterwards.
+
+    Parameters
+    ----------
+    x : dask collection
+        An array, an xarray object, a bag or a delayed value.
+    policy : str or callable, optional
+        As for `propagate_pools`.
+
+    Returns
+    -------
+    dask collection
+        Of the same kind.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from dask_pools import get_pool, pool, propagate_pools_in_collection
+    >>> with pool("ecmwf"):
+    ...     predictions = da.ones((4, 4), chunks=2)
+    >>> mean = predictions.mean()
+    >>> get_pool(mean), get_pool(propagate_pools_in_collection(mean))
+    (None, 'ecmwf')
+    """
+    graph = adapter.high_level_graph(x)
+    pools = place_layers(graph, x.__dask_keys__(), policy)
+    annotations: dict[str, dict[str, Any] | None] = {}
+    for name, layer in graph.layers.items():
+        keys = {key: pools[key] for key in layer if key in pools}
+        found = set(keys.values())
+        own = dict(layer.annotations or {})
+        if found != {None} and found:
+            own[PIN] = found.pop() if len(found) == 1 else _PinOfKey(keys)
+        annotations[name] = own or None
+    rebuild, arguments = x.__dask_postpersist__()
+    return rebuild(adapter.with_annotations(graph, annotations), *arguments)
+
+
+class _PinOfKey:
+    """An annotation that differs from key to key, as Dask calls it."""
+
+    def __init__(self, pins: dict[Key, Any]) -> None:
+        self.pins = pins
+
+    def __call__(self, key: Key) -> Any:
+        return self.pins.get(key)
