@@ -1,0 +1,68 @@
+"""The public interface as a user's type checker sees it: mypy reads this file, nothing runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dask.array as da
+from distributed import Client
+
+import dask_pools
+from dask_pools import (
+    LocalPoolCluster,
+    PoolError,
+    UnknownPoolError,
+    get_pool,
+    link_bytes,
+    pool,
+    propagate_pools,
+    propagate_pools_in_collection,
+    visualize_pools,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def pins() -> object:
+    with pool("ecmwf"):
+        x = da.ones(10, chunks=5)
+    with pool("ecmwf", "mirror"), pool(None):
+        pass
+    return get_pool(x)
+
+
+@pool("ecmwf")
+def decorated(path: str) -> int:
+    return len(path)
+
+
+def decorated_keeps_its_type() -> int:
+    return decorated("/data")
+
+
+def placed(x: xr.DataArray) -> None:
+    with propagate_pools():
+        x.compute()
+    propagate_pools(policy="majority")
+    propagate_pools_in_collection(x)
+    visualize_pools(x, filename="graph.svg")
+
+
+def deployed(directory: Path) -> None:
+    with (
+        LocalPoolCluster({"ecmwf": 2, "eumetsat": 2}, data={"ecmwf": directory}) as cluster,
+        Client(cluster) as client,
+    ):
+        link_bytes(client)
+
+
+def errors_are_caught() -> str:
+    try:
+        pins()
+    except UnknownPoolError as error:
+        return str(error)
+    except PoolError:
+        pass
+    return dask_pools.__version__
