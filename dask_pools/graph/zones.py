@@ -201,7 +201,8 @@ class _Zones:
             layers[source], adapter.Blockwise
         ):
             return None
-        indices = [index for name, index in layer.indices if name == source]
+        # Beside names stand literals, among them arrays, whose comparison is no truth value.
+        indices = [i for name, i in layer.indices if isinstance(name, str) and name == source]
         a, b = self.blocks.get(source), self.blocks.get(user)
         if len(indices) != 1 or indices[0] is None or a is None or b is None:
             return None

@@ -2,14 +2,15 @@
 
 A task that is bound to a pool is stolen by workers of that pool only, whatever
 preferences it has; any other task by a worker that has a pool in common with the worker
-it is on. From workers without a pool everybody may steal, as in stock Dask.
+it is on. From workers without a pool everybody may steal, as in stock Dask. Transfers are not
+stolen at all.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dask_pools.model import Pin, pools_of_resources
+from dask_pools.model import TRANSFER, Pin, pools_of_resources
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.private import GuardedStealing
 
@@ -50,6 +51,8 @@ class PoolStealing(GuardedStealing):
 
     def thieves_for(self, ts: TaskState, thieves: set[WorkerState]) -> set[WorkerState]:
         """Choose those of the idle workers that may steal a task."""
+        if ts.annotations and TRANSFER in ts.annotations:
+            return set()  # its worker may have fetched the value: the thief would fetch it again
         here = ts.processing_on
         around = self.membership.pools_of(here.address) if here is not None else ()
         if not self._has_thief(around):

@@ -56,6 +56,12 @@ def test_what_does_not_grow_follows_its_only_input() -> None:
     assert not together(x, a, b)
 
 
+def test_a_literal_array_among_the_arguments_is_no_input() -> None:
+    a, b = read("a"), read("b")
+    scaled = a.map_blocks(lambda block, factors: block * factors.mean(), np.arange(3.0))
+    assert together(scaled + b, a, scaled)
+
+
 def test_what_grows_does_not_follow() -> None:
     """It is better carried before it grows, if its consumer is elsewhere."""
     a, b = read("a"), read("b", (160, 40), (40, 10))

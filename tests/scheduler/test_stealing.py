@@ -79,6 +79,16 @@ async def test_free_task_is_stolen_inside_of_its_pool(c, s, a1, a2, b):
     await wait(futures)
 
 
+@cluster_of(IN_A, IN_A, **CALM)
+async def test_transfer_is_not_stolen(c, s, a1, a2):
+    """A value would cross the link twice."""
+    await c.register_plugin(PoolsPlugin())
+    futures = await crowd(c, s, a1, transfer=("b", "a"), placement="a")
+    assert await stolen(s, a1) == 0
+    await Event("go").set()
+    await wait(futures)
+
+
 @cluster_of({}, IN_A, IN_B, **CALM)
 async def test_worker_without_a_pool_can_be_relieved_by_any(c, s, nowhere, a, b):
     await c.register_plugin(PoolsPlugin())
