@@ -38,43 +38,37 @@ def fuse_into_consumers(tasks: Tasks, keep: set[Key], may_vanish: Callable[[Key]
     dict
         A new graph, in which some tasks have taken in others and kept their own key.
     """
-    consumers = _consumers(tasks)
-    # For each task, those that it ends up in: itself, or the ends of its consumers.
-    ends: dict[Key, list[Key]] = {}
+    vanishing = {key for key in tasks if key not in keep and may_vanish(key)}
+    consumers: dict[Key, list[Key]] = {key: [] for key in tasks if key in vanishing}
+    for key, task in tasks.items():
+        for d in vanishing.intersection(adapter.dependencies(task)):
+            consumers[d].append(key)
+    ends = _ends(consumers)
     groups: dict[Key, list[adapter.GraphNode]] = {}
-    for key in reversed(_topological(tasks, consumers)):
-        ends[key] = [key]
-        if key not in keep and key in consumers and may_vanish(key):
-            ends[key] = list(dict.fromkeys(e for user in consumers[key] for e in ends[user]))
-        for end in ends[key]:
+    for key, taken_in in ends.items():
+        for end in taken_in:
             groups.setdefault(end, []).append(tasks[key])
     return {
-        key: adapter.fuse_group(groups[key], key) if len(groups[key]) > 1 else task
+        key: adapter.fuse_group([*groups[key], task], key) if key in groups else task
         for key, task in tasks.items()
-        if key in groups
+        if key not in ends
     }
 
 
-def _consumers(tasks: Tasks) -> dict[Key, list[Key]]:
-    consumers: dict[Key, list[Key]] = {}
-    for key, task in tasks.items():
-        for d in adapter.dependencies(task):
-            consumers.setdefault(d, []).append(key)
-    return consumers
-
-
-def _topological(tasks: Tasks, consumers: Mapping[Key, list[Key]]) -> list[Key]:
-    """Sort keys so that each comes after those it needs."""
-    missing = {
-        key: sum(d in tasks for d in adapter.dependencies(task)) for key, task in tasks.items()
-    }
-    order = [key for key, count in missing.items() if not count]
-    for key in order:  # grows while it is read
-        for user in consumers.get(key, ()):
-            missing[user] -= 1
-            if not missing[user]:
-                order.append(user)
-    return order
+def _ends(consumers: Mapping[Key, list[Key]]) -> dict[Key, list[Key]]:
+    """Find the tasks that each vanishing task ends up in: its consumers, or their ends."""
+    ends: dict[Key, list[Key]] = {}
+    for start in consumers:
+        stack = [start]
+        while stack:
+            key = stack[-1]
+            waiting = [user for user in consumers[key] if user in consumers and user not in ends]
+            if key not in ends and waiting:
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            ends[key] = list(dict.fromkeys(e for u in consumers[key] for e in ends.get(u, [u])))
+    return ends
 
 
 def fuse_chains(

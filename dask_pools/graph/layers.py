@@ -36,7 +36,8 @@ def annotated_graph(
     where : mapping
         The pool of each task, None if it is unplaced.
     pin_of : callable
-        The pin of a task, None if it is free.
+        The pin of a task, None if it is free, empty if it is free although the whole
+        computation has a pin (`pool(None)`).
     moved : mapping
         The transfers by the key of their task.
     placed : bool
@@ -72,8 +73,9 @@ def _annotations(
 ) -> dict[str, Any] | None:
     annotations = dict(extra)
     bound = (pool if placed else None) or (pin[0] if pin else None)
-    if pin:
-        annotations[PIN] = pin
+    if pin is not None:
+        # Dask would annotate a task that says nothing with the pin of the whole.
+        annotations[PIN] = pin or None
     if placed and pool:
         annotations[PLACEMENT] = pool
     if transfer:

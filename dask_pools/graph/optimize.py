@@ -148,6 +148,7 @@ class _Placing:
         self.graph = adapter.as_graph(dsk)
         self.outputs = adapter.flat_keys(keys)
         self.submission = submission
+        self.free_pin: Pin | None = None if pin is None else ()
         pools = None if submission is None else submission.topology.names
         self.pins: Pins = find_pins(self.graph, pin, pools)
 
@@ -349,14 +350,14 @@ class _Placing:
     # ---- annotations
 
     def _pin_of(self, tasks: fusion.Tasks) -> Callable[[Key], Pin | None]:
-        """Tell the pin of a task, fused or not; None if it has only been placed."""
-        pinned, layer_of = self.pinned_layers, self.layer_of
+        """Tell the pin of a task, fused or not; None or empty if it has only been placed."""
+        pinned, layer_of, free = self.pinned_layers, self.layer_of, self.free_pin
 
         def pin_of(key: Key) -> Pin | None:
             for member in (key, *adapter.members(tasks[key])):
                 if member in self.pins.keys or layer_of.get(member) in pinned:
                     return self._allowed(member)
-            return None
+            return free
 
         return pin_of if self.pins.any else _free
 

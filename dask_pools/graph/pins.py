@@ -51,13 +51,7 @@ def find_pins(
         The pools that have workers. Mirrors without workers are left out; a pin that would
         lose all its pools stays as it is, for the scheduler to refuse it. None if unknown.
     """
-    there = None if pools is None else set(pools)
-
-    def present(pin: Pin | None) -> Pin | None:
-        if pin is None or there is None or len(pin) == 1:
-            return pin
-        return tuple(name for name in pin if name in there) or pin
-
+    there = None if pools is None else frozenset(pools)
     layers: dict[str, Pin | None] = {}
     keys: dict[Key, Pin] = {}
     mixed: set[str] = set()
@@ -67,17 +61,17 @@ def find_pins(
         if callable(annotation):
             layers[name] = None
             mixed.add(name)
-            for key in layer:
-                if pin := present(as_pin(annotation(key)) or default):
-                    keys[key] = pin
+            pins = {key: _present(as_pin(annotation(key)) or default, there) for key in layer}
+            keys.update((key, pin) for key, pin in pins.items() if pin)
         elif PIN in annotations and annotation is None:
             layers[name] = None  # pool(None) also blocks the pin of the computation
-        elif inside := adapter.layers_inside(layer):
-            layers[name] = None
-            mixed.add(name)
-            for part in inside.values():
-                if pin := present(as_pin((part.annotations or {}).get(PIN)) or default):
-                    keys.update(dict.fromkeys(part, pin))
         else:
-            layers[name] = present(as_pin(annotation) or default)
+            layers[name] = _present(as_pin(annotation) or default, there)
     return Pins(layers, keys, mixed)
+
+
+def _present(pin: Pin | None, there: frozenset[str] | None) -> Pin | None:
+    """Leave out the mirrors that have no workers, unless none is left."""
+    if pin is None or there is None or len(pin) == 1:
+        return pin
+    return tuple(name for name in pin if name in there) or pin

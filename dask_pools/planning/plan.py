@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from dask_pools.model import Link
+from dask_pools.units import format_bytes
 
-_UNITS = ("B", "kiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 
 
@@ -47,14 +47,14 @@ class Plan:
     >>> link = Link("ecmwf", "eumetsat")
     >>> plan = Plan(
     ...     tasks={"ecmwf": 20, "eumetsat": 12, None: 1},
-    ...     transfers=(Transfer("mean-0", link, 3 * 2**20), Transfer("mean-1", link, 2**20)),
+    ...     transfers=(Transfer("mean-0", link, 3_000_000), Transfer("mean-1", link, 1_000_000)),
     ... )
     >>> plan.nbytes
-    4194304.0
+    4000000.0
     >>> plan.links
-    {Link(source='ecmwf', target='eumetsat'): 4194304.0}
+    {Link(source='ecmwf', target='eumetsat'): 4000000.0}
     >>> print(plan.describe())
-    ecmwf -> eumetsat: 4.0 MiB in 2 transfers
+    ecmwf -> eumetsat: 4 MB in 2 transfers
     """
 
     tasks: Mapping[str | None, int]
@@ -83,16 +83,8 @@ class Plan:
         """
         count = Counter(transfer.link for transfer in self.transfers)
         lines = [
-            f"{link.source} -> {link.target}: {_readable(nbytes)} in {count[link]} "
+            f"{link.source} -> {link.target}: {format_bytes(nbytes)} in {count[link]} "
             f"transfer{'s' if count[link] > 1 else ''}"
             for link, nbytes in self.links.items()
         ]
         return "\n".join(lines) or "nothing crosses between pools"
-
-
-def _readable(nbytes: float) -> str:
-    for unit in _UNITS[:-1]:
-        if nbytes < _STEP:
-            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= _STEP
-    return f"{nbytes:.1f} {_UNITS[-1]}"

@@ -126,10 +126,13 @@ def pin_of(
 ) -> Pin | None:
     """Return the pin of a task: its own, else that of the submission.
 
-    A transfer has its own target, whatever the submission says.
+    A transfer has its own target, whatever the submission says. So has a task that the
+    optimiser placed where `pool(None)` blocks the pin of the submission.
     """
-    own = as_pin(annotations.get(PIN, {}).get(key))
-    return own or (None if key in annotations.get(TRANSFER, {}) else default)
+    pins = annotations.get(PIN, {})
+    own = as_pin(pins.get(key))
+    blocked = key in pins and key in annotations.get(PLACEMENT, {})
+    return own or (None if blocked or key in annotations.get(TRANSFER, {}) else default)
 
 
 def _own(

@@ -24,7 +24,9 @@ from dask_pools import pool
 from dask_pools.graph.optimize import place_graph
 
 
-def source(name: str | None, seed: int, shape: tuple[int, ...], chunks: tuple[int, ...]) -> da.Array:
+def source(
+    name: str | None, seed: int, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> da.Array:
     """Make an array that would be read from files, in blocks."""
 
     def block(block_info: Any = None) -> np.ndarray:
@@ -73,7 +75,9 @@ def ours(x: da.Array) -> dict[Any, Any]:
 
 def main(sizes: list[int]) -> None:
     """Print a table."""
-    print(f"{'tasks':>9} {'ours':>9} {'Dask µs/task':>13} {'ours µs/task':>13} {'ratio':>6} {'peak':>8}")
+    print(
+        f"{'tasks':>9} {'ours':>9} {'Dask µs/task':>13} {'ours µs/task':>13} {'ratio':>6} {'peak':>8}"
+    )
     for size in sizes:
         plain, tasks = seconds(lambda n=size: stock(computation(n, None, None)))
         pooled, more = seconds(lambda n=size: ours(computation(n, "ecmwf", "eumetsat")))

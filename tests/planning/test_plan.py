@@ -22,14 +22,9 @@ def test_bytes_are_added_up_by_link():
 
 def test_a_plan_describes_itself_in_a_line_per_link():
     assert PLAN.describe().splitlines() == [
-        "a -> b: 2.0 GiB in 1 transfer",
+        "a -> b: 2.15 GB in 1 transfer",
         "b -> a: 520 B in 2 transfers",
     ]
-
-
-def test_sizes_beyond_all_units_are_readable():
-    plan = Plan(tasks={}, transfers=(Transfer("x", THERE, 5000 * 2.0**50),))
-    assert plan.describe() == "a -> b: 5000.0 PiB in 1 transfer"
 
 
 def test_a_plan_without_transfers():
