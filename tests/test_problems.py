@@ -13,7 +13,8 @@ import pytest
 from distributed import Client, wait
 
 from dask_pools import LocalPoolCluster, pool, propagate_pools
-from dask_pools.graph.optimize import PlacedGraph, place_graph
+from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.placing import PlacedGraph
 from dask_pools.scheduler.telemetry import Crossing, crossings
 from tests.problems import PROBLEMS, Problem
 

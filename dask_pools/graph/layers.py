@@ -74,8 +74,8 @@ def _annotations(
     annotations = dict(extra)
     bound = (pool if placed else None) or (pin[0] if pin else None)
     if pin is not None:
-        # Dask would annotate a task that says nothing with the pin of the whole.
-        annotations[PIN] = pin or None
+        # Of a task that says nothing, or None, Dask would say the pin of the whole.
+        annotations[PIN] = pin
     if placed and pool:
         annotations[PLACEMENT] = pool
     if transfer:

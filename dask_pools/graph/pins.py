@@ -63,8 +63,15 @@ def find_pins(
             mixed.add(name)
             pins = {key: _present(as_pin(annotation(key)) or default, there) for key in layer}
             keys.update((key, pin) for key, pin in pins.items() if pin)
-        elif PIN in annotations and annotation is None:
+        elif PIN in annotations and not annotation:
             layers[name] = None  # pool(None) also blocks the pin of the computation
+        elif inside := adapter.layers_inside(layer):
+            layers[name] = None
+            mixed.add(name)
+            for part in inside.values():
+                said = part.annotations or {}
+                if pin := _present(as_pin(said[PIN]) if PIN in said else default, there):
+                    keys.update(dict.fromkeys(part, pin))
         else:
             layers[name] = _present(as_pin(annotation) or default, there)
     return Pins(layers, keys, mixed)

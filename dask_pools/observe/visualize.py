@@ -9,7 +9,8 @@ from pathlib import Path
 from dask.utils import key_split
 
 from dask_pools.graph import adapter
-from dask_pools.graph.optimize import PlacedGraph, place_graph
+from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.placing import PlacedGraph
 from dask_pools.model import PIN, PLACEMENT, TRANSFER, Link
 from dask_pools.observe import dot
 from dask_pools.observe.drawing import Box, Drawing, drawing, gathered

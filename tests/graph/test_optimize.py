@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from dask_pools import get_pool, pool, propagate_pools, propagate_pools_in_collection
-from dask_pools.graph.optimize import PlacedGraph, PoolOptimizer, place_graph
+from dask_pools.graph.optimize import PoolOptimizer, place_graph
+from dask_pools.graph.placing import PlacedGraph
 from dask_pools.graph.submission import Residence, Submission
 from dask_pools.model import Link, Pool, Topology
 from dask_pools.planning.policies import get_policy

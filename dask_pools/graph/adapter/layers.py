@@ -48,9 +48,18 @@ def output_layers(graph: HighLevelGraph, x: Any) -> dict[str, list[Key]]:
 
 
 def as_graph(dsk: Any) -> HighLevelGraph:
-    """Wrap a plain graph in one layer; a graph of layers is returned as it is."""
+    """Wrap a plain graph in one layer; a graph of layers is returned as it is.
+
+    Only that all layers are named by strings afterwards: where pieces of an array are given to
+    a delayed function in a list, Dask names layers by keys, which do not sort with strings.
+    """
     if isinstance(dsk, HighLevelGraph):
-        return dsk
+        if all(isinstance(name, str) for name in dsk.layers):
+            return dsk
+        return HighLevelGraph(
+            {str(name): layer for name, layer in dsk.layers.items()},
+            {str(name): {str(d) for d in below} for name, below in dsk.dependencies.items()},
+        )
     return HighLevelGraph.from_collections(f"graph-{id(dsk)}", dsk, dependencies=())
 
 
@@ -61,7 +70,9 @@ def sorted_layers(graph: HighLevelGraph) -> list[str]:
     """
     order: list[str] = []
     done: set[str] = set()
-    for start in sorted(graph.layers):
+    # By their text: a delayed value of a data frame's partition has a tuple for the name of
+    # its layer, and a tuple is not compared with a string.
+    for start in sorted(graph.layers, key=str):
         stack = [(start, False)]
         while stack:
             name, expanded = stack.pop()
@@ -71,7 +82,8 @@ def sorted_layers(graph: HighLevelGraph) -> list[str]:
                 done.add(name)
                 stack.append((name, True))
                 below = graph.dependencies.get(name, ())
-                stack.extend((d, False) for d in sorted(below, reverse=True) if d not in done)
+                latest = sorted(below, key=str, reverse=True)
+                stack.extend((d, False) for d in latest if d not in done)
     return [name for name in order if name in graph.layers]
 
 
