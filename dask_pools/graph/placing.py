@@ -95,7 +95,10 @@ class Placing:
             made = adapter.layer_tasks(layer)
             raw.update(made)
             self.layer_of.update(dict.fromkeys(made, name))
-        self.tasks = adapter.as_tasks(raw)
+        tasks = adapter.as_tasks(raw)
+        # What culling layers leaves of the tasks that nobody needs hangs on the hash seed.
+        needed = adapter.needed(tasks, self.outputs)
+        self.tasks = {key: task for key, task in tasks.items() if key in needed}
         self.zones, self.blocks = zones, blocks
         self.pinned_layers = self._layers_with_pins(set(fused.layers))
 
@@ -238,14 +241,7 @@ class Placing:
         fused = [key for key in self.outputs if not adapter.is_delayed_key(key)]
         if len(fused) == len(self.outputs):
             return set()
-        needed: set[Key] = set()
-        stack = fused
-        while stack:
-            key = stack.pop()
-            if key in tasks and key not in needed:
-                needed.add(key)
-                stack.extend(adapter.dependencies(tasks[key]))
-        return {key for key in tasks if key not in needed}
+        return tasks.keys() - adapter.needed(tasks, fused)
 
     # ---- annotations
 

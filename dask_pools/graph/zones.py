@@ -110,8 +110,7 @@ class _Zones:
 
     def below(self, name: str) -> list[str]:
         """Layers that a layer depends on."""
-        below = sorted(self.graph.dependencies.get(name, ()), key=str)
-        return [d for d in below if d in self.parent]
+        return [d for d in sorted(self.graph.dependencies.get(name, ())) if d in self.parent]
 
     def join_undecided(self, order: list[str]) -> None:
         """Join the layers of each connected part which has pins to one pool, or none."""

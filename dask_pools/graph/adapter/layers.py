@@ -70,9 +70,7 @@ def sorted_layers(graph: HighLevelGraph) -> list[str]:
     """
     order: list[str] = []
     done: set[str] = set()
-    # By their text: a delayed value of a data frame's partition has a tuple for the name of
-    # its layer, and a tuple is not compared with a string.
-    for start in sorted(graph.layers, key=str):
+    for start in sorted(graph.layers):
         stack = [(start, False)]
         while stack:
             name, expanded = stack.pop()
@@ -82,8 +80,7 @@ def sorted_layers(graph: HighLevelGraph) -> list[str]:
                 done.add(name)
                 stack.append((name, True))
                 below = graph.dependencies.get(name, ())
-                latest = sorted(below, key=str, reverse=True)
-                stack.extend((d, False) for d in latest if d not in done)
+                stack.extend((d, False) for d in sorted(below, reverse=True) if d not in done)
     return [name for name in order if name in graph.layers]
 
 

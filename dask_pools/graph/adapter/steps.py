@@ -41,7 +41,7 @@ def cull(graph: HighLevelGraph, keys: Collection[Key]) -> dict[str, Layer]:
     """
     culled = graph.cull(set(keys))
     layers = {name.rpartition("-")[0]: layer for name, layer in culled.layers.items()}
-    return {name: layers[str(name)] for name in sorted_layers(graph) if str(name) in layers}
+    return {name: layers[name] for name in sorted_layers(graph) if name in layers}
 
 
 def layer_tasks(layer: Layer) -> dict[Key, Any]:

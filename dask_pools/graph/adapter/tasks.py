@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from dask._task_spec import (
@@ -97,6 +97,18 @@ def block_of(key: Key) -> tuple[str, tuple[Any, ...]] | None:
 def flat_keys(keys: Any) -> list[Key]:
     """Flatten the nested lists in which a collection names its keys."""
     return list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
+
+
+def needed(tasks: Mapping[Key, GraphNode], keys: Iterable[Key]) -> set[Key]:
+    """Find the tasks that some keys come from, themselves included."""
+    found: set[Key] = set()
+    stack = [key for key in keys if key in tasks]
+    while stack:
+        key = stack.pop()
+        if key not in found:
+            found.add(key)
+            stack.extend(d for d in tasks[key].dependencies if d in tasks)
+    return found
 
 
 def members(task: GraphNode) -> Collection[Key]:
