@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import dask
 import pytest
@@ -77,13 +78,20 @@ def three_pools() -> Iterator[Recorder]:
 def check(recorder: Recorder, computation: Computation, policy: str) -> None:
     expected = computation.results()
     client = recorder.client
+    # Dask's delayed values do not keep alive what was persisted.
+    alive: list[Any] = []
+
+    def persist(x: Any) -> Any:
+        alive.append(client.persist(x))
+        return alive[-1]
+
     with client.as_current(), propagate_pools(policy):
-        collections = computation.build(client.persist)
+        collections = computation.build(persist)
         with computation.context():
             found = dask.compute(*collections)
     for result, other in zip(found, expected, strict=True):
         assert_close(result, other)
-    del collections
+    del collections, alive[:]
     recorder.check()
 
 
