@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from dask_pools.graph.optimize import PoolOptimizer
 from dask_pools.model import Link
 from dask_pools.scheduler.install import uninstall
 from dask_pools.scheduler.plugin import installed_on
+from dask_pools.scheduler.telemetry import crossings
 
 
 def here(*_: Any) -> str:
@@ -143,6 +145,27 @@ def test_persisted_values_cross_once(client: Client) -> None:
     link = Link("ecmwf", "eumetsat")
     assert after[link] - before.get(link, 0) == 400_000
     assert total > 0
+
+
+def test_keys_that_are_known_from_before_stay_where_they_are(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The collection which was persisted is computed with, not what persist() returned."""
+    with pool("ecmwf"):
+        x = da.arange(10_000, chunks=10_000)
+    y = da.concatenate([x] * 10).rechunk(-1)
+    with pool("eumetsat"):
+        others = [da.arange(i, 100_000 + i, chunks=100_000) for i in range(4)]
+    with propagate_pools():
+        persisted = y.persist()
+        wait(persisted)
+        before = Counter(crossings(client))
+        found = dask.compute(*((y + other).sum() for other in others))
+    crossed = Counter(crossings(client)) - before
+    keys = set(dask.core.flatten(persisted.__dask_keys__()))
+    assert sum(n for crossing, n in crossed.items() if crossing.key in keys) <= 1
+    assert found[0] == 10 * 9_999 * 10_000 // 2 + 99_999 * 100_000 // 2
+    assert "different `run_spec`" not in caplog.text
 
 
 def test_a_client_made_after_a_plain_call_is_served(cluster: LocalPoolCluster) -> None:

@@ -121,13 +121,26 @@ class Placing:
     def _allowed(self, key: Key) -> Pin | None:
         return self.pins.keys.get(key) or self.zone_pin.get(self.zones[self.layer_of[key]])
 
+    def _known(self, key: Key) -> Pin | None:
+        """Tell where a free task is that an earlier submission has brought to the scheduler.
+
+        It stays there, whatever would be better now: the scheduler would keep it anyway, with
+        the inputs that it had.
+        """
+        residence = self.submission.residence(key) if self.submission else None
+        if self.submission is None or residence is None:
+            return None
+        there = self.submission.topology.names
+        return residence.pin if residence.pin and set(residence.pin).issubset(there) else None
+
     def label(self, policy: str | Policy) -> tuple[Any, PlacementProblem]:
         """Build the placement problem and have it solved."""
         tasks = self.tasks
         values, consumers, outside = self._arcs()
         residences = list(outside.values())
         sizes = estimate_nbytes(tasks, self.blocks, {k: r[1] for k, r in outside.items()})
-        pins = [self._allowed(key) for key in tasks] + [r[0] for r in residences]
+        pins = [self._allowed(key) or self._known(key) for key in tasks]
+        pins += [r[0] for r in residences]
         pools = tuple(sorted({name for pin in set(pins) if pin for name in pin}))
         allowed = np.ones((len(pins), len(pools)), dtype=np.bool_)
         rows: dict[Pin, Any] = {}

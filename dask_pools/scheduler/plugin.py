@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from dask.typing import Key
 from distributed import SchedulerPlugin
 
 from dask_pools.scheduler import private
 from dask_pools.scheduler.membership import Membership
+from dask_pools.scheduler.replicas import drop_carried
 from dask_pools.scheduler.stealing import PoolStealing
 from dask_pools.scheduler.submission import Submissions
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
@@ -131,6 +133,13 @@ class PoolsPlugin(SchedulerPlugin):
         """Note that a worker has left."""
         if scheduler is self.scheduler:
             self.membership.leave(worker)
+
+    def transition(
+        self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **__: Any
+    ) -> None:
+        """Tidy up after a transfer."""
+        if finish == "memory" and start == "processing" and self.scheduler is not None:
+            drop_carried(self.scheduler, key, stimulus_id)
 
     def _resources_changed(self, worker: str) -> None:
         ws = self.scheduler.workers.get(worker) if self.scheduler is not None else None

@@ -94,11 +94,11 @@ class Submissions:
             return None
         # One step of the interpreter, so that the event loop cannot change it meanwhile.
         holders = list(ts.who_has or ())
-        if holders:
-            found = {pool for ws in holders for pool in self.membership.pools_of(ws.address)}
-            pools: Pin = tuple(sorted(found))
-        else:
-            pools = pools_of_resources(ts.resource_restrictions or ())
+        found = {pool for ws in holders for pool in self.membership.pools_of(ws.address)}
+        # Its own pool, where it is held elsewhere as well: a transfer's copy does not stay.
+        pools: Pin = pools_of_resources(ts.resource_restrictions or ())
+        if holders and found.isdisjoint(pools):
+            pools = tuple(sorted(found))
         return Residence(pools, ts.nbytes if ts.nbytes >= 0 else None)
 
     def create_tasks(self, **graph: Any) -> dict[str, float]:
