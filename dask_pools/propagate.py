@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import dask
-from dask.typing import Key
 
 from dask_pools.graph import adapter
 from dask_pools.graph.optimize import PoolOptimizer, place_layers
@@ -129,17 +128,7 @@ def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> An
         found = set(keys.values())
         own = dict(layer.annotations or {})
         if found != {None} and found:
-            own[PIN] = found.pop() if len(found) == 1 else _PinOfKey(keys)
+            own[PIN] = found.pop() if len(found) == 1 else adapter.ByKey(dict(keys))
         annotations[name] = own or None
     rebuild, arguments = x.__dask_postpersist__()
     return rebuild(adapter.with_annotations(graph, annotations), *arguments)
-
-
-class _PinOfKey:
-    """An annotation that differs from key to key, as Dask calls it."""
-
-    def __init__(self, pins: dict[Key, Any]) -> None:
-        self.pins = pins
-
-    def __call__(self, key: Key) -> Any:
-        return self.pins.get(key)

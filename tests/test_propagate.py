@@ -168,6 +168,24 @@ def test_keys_that_are_known_from_before_stay_where_they_are(
     assert "different `run_spec`" not in caplog.text
 
 
+@pytest.mark.parametrize("around", [None, "ecmwf"])
+@pytest.mark.parametrize("pools", [("ecmwf", "ecmwf"), ("ecmwf", "eumetsat")])
+def test_p2p_rechunks_come_to_their_end(
+    client: Client, pools: tuple[str, str], around: str | None
+) -> None:
+    """Bound to a pool and, by distributed, to a worker of another one, they would hang."""
+    parts = []
+    for i, name in enumerate(pools):
+        with pool(name):
+            parts.append(da.random.default_rng(i).random((40, 40), chunks=(10, 40)))
+    x = da.concatenate(parts)
+    with dask.config.set({"array.rechunk.method": "p2p"}):
+        y = (x + 1).rechunk((80, 5)).sum(axis=0) * 2
+    with propagate_pools(), pool(around):
+        result = y.compute()
+    np.testing.assert_allclose(result, ((x + 1).sum(axis=0) * 2).compute(scheduler="synchronous"))
+
+
 def test_a_client_made_after_a_plain_call_is_served(cluster: LocalPoolCluster) -> None:
     uninstall(cluster.scheduler)
     with dask.config.set({}):

@@ -21,11 +21,13 @@ from dask_pools.planning.plan import Transfer
 
 def annotated_graph(
     tasks: Mapping[Key, adapter.GraphNode],
+    *,
     where: Mapping[Key, str | None],
     pin_of: Callable[[Key], Pin | None],
     moved: Mapping[Key, Transfer],
     placed: bool,
     others: Callable[[Key], dict[str, Any]],
+    output: str,
 ) -> adapter.HighLevelGraph:
     """Gather tasks in layers, one for each way in which they are to be annotated.
 
@@ -44,6 +46,8 @@ def annotated_graph(
         Whether to annotate placements; otherwise only pins are.
     others : callable
         Annotations of other kinds that a task has.
+    output : str
+        The name of the layer, if it is only one: on the client.
     """
     layers: dict[str, tuple[dict[Key, adapter.GraphNode], dict[str, Any] | None]] = {}
     for key, task in tasks.items():
@@ -61,7 +65,23 @@ def annotated_graph(
         if name not in layers:
             layers[name] = ({}, _annotations(pool, pin, transfer, placed, extra))
         layers[name][0][key] = task
-    return adapter.graph_of(layers)
+    return adapter.graph_of(layers if placed else {output: _one_layer(layers)})
+
+
+def _one_layer(
+    layers: Mapping[str, tuple[dict[Key, adapter.GraphNode], dict[str, Any] | None]],
+) -> tuple[dict[Key, adapter.GraphNode], dict[str, Any] | None]:
+    """Make one layer of several, its annotations differing from key to key.
+
+    What stays on the client may be culled and built upon, for which layers would have to
+    tell what they depend on; gathered by annotation, they depend on each other.
+    """
+    tasks = {key: task for part, _ in layers.values() for key, task in part.items()}
+    by_kind: dict[str, dict[Key, Any]] = {}
+    for part, said in layers.values():
+        for kind, value in (said or {}).items():
+            by_kind.setdefault(kind, {}).update(dict.fromkeys(part, value))
+    return tasks, {kind: adapter.ByKey(values) for kind, values in by_kind.items()} or None
 
 
 def _annotations(

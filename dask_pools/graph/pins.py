@@ -70,8 +70,10 @@ def find_pins(
             mixed.add(name)
             for part in inside.values():
                 said = part.annotations or {}
-                if pin := _present(as_pin(said[PIN]) if PIN in said else default, there):
-                    keys.update(dict.fromkeys(part, pin))
+                for key in part:
+                    own = said[PIN](key) if callable(said.get(PIN)) else said.get(PIN, default)
+                    if pin := _present(as_pin(own), there):
+                        keys[key] = pin
         else:
             layers[name] = _present(as_pin(annotation) or default, there)
     return Pins(layers, keys, mixed)

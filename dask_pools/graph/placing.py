@@ -61,7 +61,13 @@ class Placing:
         moved = self._transfers(problem, labels, crossing) if carry else {}
         tasks, where = self._fuse(pool_of, moved)
         graph = annotated_graph(
-            tasks, where, self._pin_of(tasks), moved, carry, self._other_annotations()
+            tasks,
+            where=where,
+            pin_of=self._pin_of(tasks),
+            moved=moved,
+            placed=carry,
+            others=self._other_annotations(),
+            output=adapter.layer_name(self.outputs[0]) if self.outputs else "nothing",
         )
         plan = Plan(
             tasks=Counter(where[key] for key in tasks if key not in moved),
@@ -161,7 +167,12 @@ class Placing:
         self.names: list[Key] = [*tasks, *outside]
         if not pools:
             return np.full(len(pins), UNPLACED, dtype=np.intp), problem
-        return place(problem, policy), problem
+        labels = place(problem, policy)
+        # The steps of a P2P shuffle stay unplaced: distributed binds them to workers of its own
+        # choice, and knows them by what they need, so that no transfer may come between.
+        shuffled = [i for i, task in enumerate(tasks.values()) if adapter.is_shuffle(task)]
+        labels[shuffled] = UNPLACED
+        return labels, problem
 
     def _arcs(self) -> tuple[Any, Any, dict[Key, tuple[Pin, float]]]:
         """Which task needs which value, as numbers; and the values made earlier."""

@@ -9,15 +9,16 @@ checked and become restrictions. An error there is reported to the caller of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dask.typing import Key
 
 from dask_pools.errors import PinConflictError, one_of
+from dask_pools.graph.adapter import is_shuffle
 from dask_pools.graph.annotate import as_pin
 from dask_pools.graph.submission import SUBMISSION, Residence, Submission
-from dask_pools.model import PIN, PLACEMENT, TRANSFER, Pin, pools_of_resources
+from dask_pools.model import PIN, PLACEMENT, RESOURCE_PREFIX, TRANSFER, Pin, pools_of_resources
 from dask_pools.scheduler import private
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.restrictions import (
@@ -117,7 +118,7 @@ class Submissions:
         return self._stock_create_tasks(**graph)
 
     def settle(
-        self, tasks: Collection[Key], annotations: Annotations, overall: Overall | None
+        self, tasks: Mapping[Key, Any], annotations: Annotations, overall: Overall | None
     ) -> Overall | None:
         """Check the pins of a graph, and write the restrictions into its annotations."""
         default = overall_pin(overall)
@@ -128,6 +129,7 @@ class Submissions:
             (ts, pin_of(ts.key, annotations, default)) for ts in known if is_needed(ts)
         )
         settled = restrict(choice, annotations, overall)
+        _free_shuffles(tasks, annotations)
         for ts in known:
             if not is_needed(ts):
                 _renew(ts, annotations, settled or {})
@@ -147,6 +149,19 @@ def is_needed(ts: TaskState) -> bool:
     if ts.state not in {"released", "forgotten"}:
         return True
     return ts.run_spec is not None and bool(ts.who_wants or ts.waiters)
+
+
+def _free_shuffles(tasks: Mapping[Key, Any], annotations: Annotations) -> None:
+    """Take the pool from the steps of P2P shuffles.
+
+    distributed binds them to workers of any pool; bound to a pool as well, they would wait for
+    a worker that cannot be.
+    """
+    for key, task in tasks.items():
+        if is_shuffle(task):
+            resources = annotations.setdefault(RESOURCES, {})
+            own = resources.get(key) or {}
+            resources[key] = {k: v for k, v in own.items() if not k.startswith(RESOURCE_PREFIX)}
 
 
 def _check_conflicts(pinned: Iterable[tuple[TaskState, Pin | None]]) -> None:

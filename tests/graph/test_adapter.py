@@ -204,6 +204,20 @@ def test_the_last_step_of_dask_has_the_name_by_which_it_is_known() -> None:
     assert adapter.is_delayed_key(dask.delayed(inc)(1).key)
 
 
+def test_steps_of_p2p_shuffles_are_known_by_their_module() -> None:
+    from distributed.shuffle import rechunk_p2p
+
+    x = da.zeros((8, 8), chunks=(4, 8))
+    with dask.config.set({"array.rechunk.method": "p2p"}):
+        y = rechunk_p2p(
+            x, chunks=((8,), (4, 4)), threshold=None, block_size_limit=None, balance=False
+        )
+    tasks = adapter.as_tasks(dict(y.dask))
+    shuffled = [key for key, task in tasks.items() if adapter.is_shuffle(task)]
+    assert len(shuffled) >= 4, "something in, a barrier, two blocks out"
+    assert not any(key in x.dask for key in shuffled)
+
+
 def test_flat_keys_of_nested_lists() -> None:
     assert adapter.flat_keys([[("x", 0)], ["y", [("z", 1)]]]) == [("x", 0), "y", ("z", 1)]
     assert adapter.flat_keys("x") == ["x"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dask_pools import get_pool, pool, propagate_pools, propagate_pools_in_collection
+from dask_pools.graph import adapter
 from dask_pools.graph.optimize import PoolOptimizer, place_graph
 from dask_pools.graph.placing import PlacedGraph
 from dask_pools.graph.submission import Residence, Submission
@@ -216,9 +217,10 @@ def test_fusion_can_be_switched_off() -> None:
 
 def test_without_a_scheduler_pins_are_kept_and_nothing_is_carried() -> None:
     result = placed(read("a") + read("b"), transfers=False)
-    found = list(annotations(result).values())
-    assert not any("transfer" in a or "placement" in a for a in found)
-    assert {a["pool"] for a in found if a} == {("a",), ("b",)}
+    (layer,) = result.graph.layers.values()
+    assert set(layer.annotations) == {"pool", "resources"}
+    found = {key: layer.annotations["pool"](key) for key in layer}
+    assert set(found.values()) == {("a",), ("b",)}
 
 
 def test_local_schedulers_run_the_graph_of_stock_dask() -> None:
@@ -231,6 +233,28 @@ def test_local_schedulers_run_the_graph_of_stock_dask() -> None:
         optimised, _ = dask.optimize(x, y)
         assert (optimised.compute(scheduler="synchronous") == 40).all()
         assert ((optimised + 1).compute(scheduler="synchronous") == 41).all()
+
+
+def test_what_is_optimised_on_the_client_can_be_built_upon() -> None:
+    """`to_delayed` optimises, and has its own way with what comes out of it."""
+    with pool("a"):
+        bag, array = db.from_sequence(range(4), npartitions=2), da.arange(4, chunks=2)
+    with propagate_pools():
+        total, pieces = bag.sum().to_delayed(), array.to_delayed()
+        both = dask.delayed(sum)([total, dask.delayed(sum)(pieces[0])])
+        assert both.compute(scheduler="synchronous") == 7
+        assert {"a"} <= places(placed(both))
+
+
+def test_steps_of_a_p2p_shuffle_are_left_to_distributed() -> None:
+    with dask.config.set({"array.rechunk.method": "p2p"}):
+        x = da.concatenate([read("a"), read("b")]).rechunk((-1, 1)) + read("a", (80, 40), (80, 1))
+    result = placed(x)
+    found = annotations(result)
+    shuffled = [key for key, task in result.graph.items() if adapter.is_shuffle(task)]
+    assert shuffled
+    assert not any(found.pop(key) for key in shuffled)
+    assert {a.get("placement") for a in found.values()} >= {"a", "b"}
 
 
 def test_layers_made_here_do_not_take_on_the_pin_around() -> None:

@@ -21,6 +21,7 @@ from dask_pools.graph.adapter.arrays import (
     try_reduction,
 )
 from dask_pools.graph.adapter.layers import (
+    ByKey,
     annotations_of,
     as_graph,
     has_futures,
@@ -55,6 +56,8 @@ from dask_pools.graph.adapter.tasks import (
     dependencies,
     flat_keys,
     graph_of,
+    is_shuffle,
+    layer_name,
     literal_nbytes,
     members,
     needed,
@@ -67,6 +70,7 @@ from dask_pools.graph.adapter.tasks import (
 __all__ = [
     "ArrayRecord",
     "Blockwise",
+    "ByKey",
     "GraphNode",
     "HighLevelGraph",
     "Layer",
@@ -91,6 +95,8 @@ __all__ = [
     "is_broadcast_scalar",
     "is_broadcast_to",
     "is_delayed_key",
+    "is_shuffle",
+    "layer_name",
     "layer_tasks",
     "layers_inside",
     "literal_nbytes",

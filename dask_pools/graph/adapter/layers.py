@@ -96,6 +96,23 @@ def with_annotations(
     return HighLevelGraph(layers, {k: set(v) for k, v in graph.dependencies.items()})
 
 
+class ByKey:
+    """An annotation that differs from key to key; None for keys that it does not know.
+
+    Parameters
+    ----------
+    values : dict
+        The annotation of each key.
+    """
+
+    def __init__(self, values: dict[Key, Any]) -> None:
+        self.values = values
+
+    def __call__(self, key: Key) -> Any:
+        """Return the annotation of a key, as Dask asks for it."""
+        return self.values.get(key)
+
+
 def annotations_of(layer: Layer, key: Key) -> dict[str, Any]:
     """Return the annotations of one key of a layer, without its pin."""
     annotations = {
@@ -103,7 +120,11 @@ def annotations_of(layer: Layer, key: Key) -> dict[str, Any]:
         for kind, value in (layer.annotations or {}).items()
         if kind not in (PIN, PLACEMENT, TRANSFER)
     }
-    return {k: v for k, v in annotations.items() if not isinstance(v, _AnnotationsTombstone)}
+    return {
+        kind: value
+        for kind, value in annotations.items()
+        if value is not None and not isinstance(value, _AnnotationsTombstone)
+    }
 
 
 def layers_inside(layer: Layer) -> Mapping[str, Layer]:

@@ -94,6 +94,12 @@ def block_of(key: Key) -> tuple[str, tuple[Any, ...]] | None:
     return None
 
 
+def layer_name(key: Key) -> str:
+    """Name the layer to which a key belongs, as Dask's collections expect it."""
+    block = block_of(key)
+    return str(key) if block is None else block[0]
+
+
 def flat_keys(keys: Any) -> list[Key]:
     """Flatten the nested lists in which a collection names its keys."""
     return list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
@@ -109,6 +115,21 @@ def needed(tasks: Mapping[Key, GraphNode], keys: Iterable[Key]) -> set[Key]:
             found.add(key)
             stack.extend(d for d in tasks[key].dependencies if d in tasks)
     return found
+
+
+def is_shuffle(task: Any) -> bool:
+    """Whether a task is, or holds, a step of a P2P shuffle.
+
+    The scheduler chooses the workers of these steps by itself, when their shuffle runs.
+    """
+    if not isinstance(task, Task):
+        return False
+    parts = task.args[0].values() if task.has_subgraph() else (task,)
+    return any(
+        isinstance(part, Task)
+        and (getattr(part.func, "__module__", None) or "").startswith("distributed.shuffle")
+        for part in parts
+    )
 
 
 def members(task: GraphNode) -> Collection[Key]:
