@@ -70,8 +70,8 @@ class pool:  # noqa: N801 - a context manager is written in lower case, as in da
     Parameters
     ----------
     name : str or None
-        The pool: workers with the resource ``pool-<name>=1``. None blocks an outer pin:
-        what is built inside is free.
+        The pool: workers with the resource ``pool-<name>=1``. None blocks the pin around it:
+        what is built inside is free. Where no pin is around it, it does nothing.
     *mirrors : str
         More pools that hold the same data. A task may run in any of them.
 
