@@ -55,13 +55,16 @@ def annotated_graph(
         transfer = moved.get(key)
         pin = None if transfer else pin_of(key)
         extra = others(key)
-        name = (pool or "unplaced") if placed else "|".join(pin or ("free",))
+        # With signs that names of pools do not have, so that a pool may have any name.
+        name = pool or "(unplaced)"
         if transfer:
-            name = f"{transfer.link.source}-to-{transfer.link.target}"
-        elif pin and placed:
-            name += "-pinned" if len(pin) == 1 else "-pinned-" + "|".join(pin)
+            name = f"{transfer.link.source} > {transfer.link.target}"
+        elif pin:
+            name += " (pinned)" if len(pin) == 1 else f" (pinned to {' '.join(pin)})"
+        elif pin is not None:
+            name += " (free)"
         if extra:
-            name += repr(sorted(extra.items(), key=str))
+            name += f" {sorted(extra.items(), key=str)}"
         if name not in layers:
             layers[name] = ({}, _annotations(pool, pin, transfer, placed, extra))
         layers[name][0][key] = task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dask.typing import Key
 
@@ -61,22 +62,34 @@ def find_pins(
         if callable(annotation):
             layers[name] = None
             mixed.add(name)
-            pins = {key: _present(as_pin(annotation(key)) or default, there) for key in layer}
-            keys.update((key, pin) for key, pin in pins.items() if pin)
+            keys.update(_pins_of_keys(layer, annotation, default, there))
         elif PIN in annotations and not annotation:
             layers[name] = None  # pool(None) also blocks the pin of the computation
         elif inside := adapter.layers_inside(layer):
             layers[name] = None
             mixed.add(name)
             for part in inside.values():
-                said = part.annotations or {}
-                for key in part:
-                    own = said[PIN](key) if callable(said.get(PIN)) else said.get(PIN, default)
-                    if pin := _present(as_pin(own), there):
-                        keys[key] = pin
+                said = (part.annotations or {}).get(PIN)
+                keys.update(_pins_of_keys(part, said, default, there))
         else:
             layers[name] = _present(as_pin(annotation) or default, there)
     return Pins(layers, keys, mixed)
+
+
+def _pins_of_keys(
+    keys: Iterable[Key], annotation: Any, default: Pin | None, there: frozenset[str] | None
+) -> dict[Key, Pin]:
+    """Read the pins of the keys of one layer; free keys are left out.
+
+    A key of which nothing is said has the default, one whose pin is empty is free.
+    """
+    pins: dict[Key, Pin] = {}
+    for key in keys:
+        said = annotation(key) if callable(annotation) else annotation
+        pin = _present(None if said == () else as_pin(said) or default, there)
+        if pin:
+            pins[key] = pin
+    return pins
 
 
 def _present(pin: Pin | None, there: frozenset[str] | None) -> Pin | None:

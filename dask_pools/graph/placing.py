@@ -308,12 +308,14 @@ def _free(_: Key) -> None:
 def transfer_key(key: Key, source: str, target: str) -> Key:
     """Name the task that carries a value over a link; tasks of a link share a prefix.
 
+    The slash, which no pool has in its name, says where the target ends and the key begins.
+
     Examples
     --------
     >>> transfer_key(("mean-1f", 0, 3), "ecmwf", "eumetsat")
-    ('transfer-ecmwf-eumetsat-mean-1f', 0, 3)
+    ('transfer-ecmwf-eumetsat-/mean-1f', 0, 3)
     """
-    prefix = f"transfer-{source}-{target}-"
+    prefix = f"transfer-{source}-{target}-/"
     if isinstance(key, tuple) and key and isinstance(key[0], str):
         return (prefix + key[0], *key[1:])
     return prefix + str(key)

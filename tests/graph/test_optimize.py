@@ -15,7 +15,7 @@ import pytest
 from dask_pools import get_pool, pool, propagate_pools, propagate_pools_in_collection
 from dask_pools.graph import adapter
 from dask_pools.graph.optimize import PoolOptimizer, place_graph
-from dask_pools.graph.placing import PlacedGraph
+from dask_pools.graph.placing import PlacedGraph, transfer_key
 from dask_pools.graph.submission import Residence, Submission
 from dask_pools.model import Link, Pool, Topology
 from dask_pools.planning.policies import get_policy
@@ -76,7 +76,7 @@ def test_a_value_crosses_once_for_all_that_need_it() -> None:
 def test_transfers_are_annotated_and_their_names_tell_the_link() -> None:
     result = placed(read("b", (40, 10), 10) * read("a", (10,), 10))
     ((key, found),) = ((k, a) for k, a in annotations(result).items() if "transfer" in a)
-    assert key[0].startswith("transfer-a-b-read-a-")
+    assert key[0].startswith("transfer-a-b-/read-a-")
     assert found == {
         "placement": "b",
         "transfer": ("a", "b"),
@@ -93,7 +93,22 @@ def test_pinned_tasks_keep_their_pin_beside_their_place() -> None:
 
 def test_there_is_one_layer_for_each_way_of_running() -> None:
     result = placed((read("a") + read("b")).mean())
-    assert set(result.graph.layers) <= {"a", "b", "a-pinned", "b-pinned", "a-to-b", "b-to-a"}
+    assert set(result.graph.layers) <= {"a", "b", "a (pinned)", "b (pinned)", "a > b", "b > a"}
+
+
+def test_pools_may_be_named_like_anything() -> None:
+    names = ("a", "a-pinned", "unplaced", "free", "a-to-b")
+    x = sum(read(name) for name in names) + read(None)
+    result = placed(x)
+    for key, found in annotations(result).items():
+        assert found.get("pool", (found["placement"],)) == (found["placement"],), key
+    assert places(result) == set(names)
+
+
+def test_transfers_to_pools_of_similar_names_have_different_keys() -> None:
+    assert transfer_key("c-x", "a", "b") != transfer_key("x", "a", "b-c")
+    prefix = dask.utils.key_split(transfer_key(("mean-1f", 0), "north", "south"))
+    assert prefix == "transfer-north-south", "one colour for each link on the dashboard"
 
 
 def test_mirrors_are_read_where_the_rest_is() -> None:
