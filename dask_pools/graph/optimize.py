@@ -61,7 +61,7 @@ class PoolOptimizer:
         placed = place_graph(
             dsk, keys, self.policy, pin=self.pin or current_pin(), submission=submission
         )
-        if submission is not None and placed.plan.tasks:
+        if submission is not None and logger.isEnabledFor(logging.DEBUG):
             logger.debug("Placed %s", placed.plan.describe())
         return placed.graph
 

@@ -202,6 +202,6 @@ async def _call(client: Client, operation: str) -> Any:
         raise PluginMissingError(
             f"The scheduler at {client.scheduler.address} does not count bytes per link, because "
             "the plugin of dask_pools is not installed there. Call propagate_pools() first, "
-            "or client.register_plugin(PoolsPlugin())."
+            "or client.register_plugin(dask_pools.scheduler.plugin.PoolsPlugin())."
         )
     return answer
