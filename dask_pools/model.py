@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from dask_pools.errors import PoolNameError
@@ -99,56 +99,115 @@ def restriction(name: str) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pool:
-    """Workers close to some data.
+    """Workers close to some data, and what may leave them.
 
     Parameters
     ----------
     name : str
         The pool's name.
-    workers : int
+    workers : int, default 0
         Number of workers at the time this was asked for.
-    nthreads : int
+    nthreads : int, default 0
         Number of their threads, all together.
+    egress : {"all", "aggregates", "none"}, default "all"
+        What may leave the pool: everything; only what is small or has passed through a
+        reduction; nothing.
+    egress_limit : float, default 0
+        With ``egress="aggregates"``: values up to so many bytes may leave as well.
     """
 
     name: str
-    workers: int
-    nthreads: int
+    workers: int = 0
+    nthreads: int = 0
+    egress: str = "all"
+    egress_limit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Link:
     """A directed link between two pools.
 
+    Two links are the same if they lead from the same pool to the same pool: the other
+    properties take no part in comparisons, so that a link is the key of a table.
+
     Parameters
     ----------
     source, target : str
         Names of the pool that sends and of the pool that receives.
+    bandwidth : float, optional
+        Bytes per second; None if unknown.
+    latency : float, optional
+        Seconds of a round trip; None if unknown.
+    price : float, default 0
+        Money per GB (10**9 bytes) that crosses, in the topology's currency.
+    allowed : bool, default True
+        Whether data may cross at all.
     """
 
     source: str
     target: str
+    bandwidth: float | None = field(default=None, compare=False)
+    latency: float | None = field(default=None, compare=False)
+    price: float = field(default=0.0, compare=False)
+    allowed: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """The pools of a cluster at one moment.
+    """Pools, and the links between them.
 
     Parameters
     ----------
     pools : tuple of Pool
         Sorted by name.
+    links : tuple of Link
+        What is known of the links; nothing is known of those which are not listed, and data
+        may cross them.
+    currency : str, default "USD"
+        What prices are in.
 
     Examples
     --------
-    >>> topology = Topology((Pool("ecmwf", workers=2, nthreads=4),))
+    >>> topology = Topology(
+    ...     (Pool("ecmwf", workers=2, nthreads=4), Pool("eumetsat")),
+    ...     (Link("ecmwf", "eumetsat", price=0.02),),
+    ... )
     >>> topology.names
-    ('ecmwf',)
+    ('ecmwf', 'eumetsat')
+    >>> topology.link("ecmwf", "eumetsat").price, topology.link("eumetsat", "ecmwf").price
+    (0.02, 0.0)
     """
 
     pools: tuple[Pool, ...]
+    links: tuple[Link, ...] = ()
+    currency: str = "USD"
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the pools, sorted."""
         return tuple(pool.name for pool in self.pools)
+
+    def link(self, source: str, target: str) -> Link:
+        """Return what is known of the link between two pools."""
+        wanted = Link(source, target)
+        return next((link for link in self.links if link == wanted), wanted)
+
+    def pool(self, name: str) -> Pool:
+        """Return what is known of a pool."""
+        return next((pool for pool in self.pools if pool.name == name), Pool(name))
+
+    def among(self, present: Topology) -> Topology:
+        """Describe the pools that are present now: their workers, with the rules given here.
+
+        Parameters
+        ----------
+        present : Topology
+            The pools of a cluster at this moment, with their workers.
+        """
+        return replace(
+            self,
+            pools=tuple(
+                replace(self.pool(p.name), workers=p.workers, nthreads=p.nthreads)
+                for p in present.pools
+            ),
+        )

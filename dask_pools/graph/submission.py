@@ -6,9 +6,9 @@ client (``dask.optimize``, the threaded and the synchronous scheduler) it is not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dask.typing import Key
 
@@ -32,6 +32,22 @@ class Residence:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """What earlier runs of one kind of task have shown.
+
+    Parameters
+    ----------
+    nbytes : float or None
+        Bytes of a result, on average; None if none was seen yet.
+    seconds : float or None
+        Seconds that a task took, on average; None if none was seen yet.
+    """
+
+    nbytes: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """The circumstances of one submission to a scheduler.
 
@@ -41,10 +57,13 @@ class Submission:
         The pools that have workers now.
     residence : callable
         Looks up where the value of a key of an earlier submission is; None if unknown.
+    learned : mapping of str to Learned
+        What was learned of each kind of task (Dask's prefix of its key).
     """
 
     topology: Topology
     residence: Callable[[Key], Residence | None]
+    learned: Mapping[str, Learned] = field(default_factory=dict)
 
 
 #: The submission that is being optimised in this context.

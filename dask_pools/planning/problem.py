@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dask_pools.errors import PlacementError
+from dask_pools.planning.work import Work
 
 #: Label of a value that needs no place: its task may run anywhere.
 UNPLACED = -1
@@ -32,10 +33,16 @@ class PlacementProblem:
     values, consumers : ndarray of intp, shape (m,)
         Arc ``i`` says that the task ``consumers[i]`` needs the value ``values[i]``.
     costs : ndarray of float64, shape (P, P)
-        Cost of a byte on the directed link ``[source, target]``; zero on the diagonal.
+        Cost of a byte on the directed link ``[source, target]``; zero on the diagonal,
+        infinite where data may not cross.
     bound : ndarray of bool, shape (n,), optional
         Values that have to be in a pool although they may be in any of them, as a pin to all
         the pools there are; the others that may be in any are free. Default: none.
+    confined : ndarray of bool, shape (n, P), optional
+        Values which may not leave a pool, as long as they are in it. Default: none.
+    work : Work, optional
+        How long tasks and links take, for objectives of time and to choose between placements
+        of equal cost. Default: time in proportion to bytes, pools and links of equal speed.
 
     Examples
     --------
@@ -61,6 +68,8 @@ class PlacementProblem:
     consumers: NDArray[np.intp]
     costs: NDArray[np.float64]
     bound: NDArray[np.bool_] | None = None
+    confined: NDArray[np.bool_] | None = None
+    work: Work | None = None
 
     @property
     def pinned(self) -> NDArray[np.bool_]:
@@ -93,10 +102,14 @@ class PlacementProblem:
         _check_shape("consumers", self.consumers, self.values.shape[:1], "one for each arc")
         _check_shape("values", self.values, self.consumers.shape[:1], "one for each arc")
         _check_shape("costs", self.costs, (p, p), "(pools, pools)")
+        if self.confined is not None:
+            _check_shape("confined", self.confined, (n, p), "(values, pools)")
+        if self.work is not None:
+            self.work.validate(n, p)
         if self.bound is not None:
             _check_shape("bound", self.bound, (n,), "one truth value for each value")
         _check_numbers("sizes", self.sizes, "bytes")
-        _check_numbers("costs", self.costs, "cost per byte")
+        _check_numbers("costs", np.where(np.isposinf(self.costs), 0, self.costs), "cost per byte")
         if self.costs.diagonal().any():
             i = int(self.costs.diagonal().nonzero()[0][0])
             raise PlacementError(
@@ -131,6 +144,8 @@ class PlacementProblem:
             consumers=index[self.consumers[arcs]],
             costs=self.costs,
             bound=None if self.bound is None else self.bound[keep],
+            confined=None if self.confined is None else self.confined[keep],
+            work=None if self.work is None else self.work.restricted(keep),
         )
 
 

@@ -1,0 +1,30 @@
+"""How a computation is to be placed: what the user says beside its pins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dask_pools.model import Topology
+from dask_pools.planning.policies import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `propagate_pools` and `plan` are told.
+
+    Parameters
+    ----------
+    policy : str or callable
+        How tasks are placed.
+    objective : {"bytes", "money", "time"}
+        What is to be little.
+    topology : Topology or None
+        Rules, speeds and prices of pools and links; None if nothing is known of them.
+    exact_order : bool
+        Whether reductions keep the order of their blocks, instead of being regrouped by pool.
+    """
+
+    policy: str | Policy = "mincut"
+    objective: str = "bytes"
+    topology: Topology | None = None
+    exact_order: bool = False
