@@ -14,6 +14,7 @@ from distributed import Client, wait
 
 from dask_pools import LocalPoolCluster, pool, propagate_pools
 from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.options import Options
 from dask_pools.graph.placing import PlacedGraph
 from dask_pools.scheduler.telemetry import Crossing, crossings
 from tests.problems import PROBLEMS, Problem
@@ -113,7 +114,7 @@ def test_few_more_tasks_than_stock_dask(name: str, open_problem: Open) -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_never_more_bytes_than_the_greedy_rule(name: str, open_problem: Open) -> None:
     x = open_problem(PROBLEMS[name])
-    greedy = planned(x, policy="majority").plan
+    greedy = planned(x, options=Options("majority")).plan
     assert planned(x).plan.nbytes <= greedy.nbytes
 
 

@@ -23,7 +23,8 @@ def annotated_graph(
     tasks: Mapping[Key, adapter.GraphNode],
     *,
     where: Mapping[Key, str | None],
-    pin_of: Callable[[Key], Pin | None],
+    pins: Mapping[Key, Pin | None],
+    free_pin: Pin | None,
     moved: Mapping[Key, Transfer],
     placed: bool,
     others: Callable[[Key], dict[str, Any]],
@@ -37,9 +38,11 @@ def annotated_graph(
         The tasks by key.
     where : mapping
         The pool of each task, None if it is unplaced.
-    pin_of : callable
-        The pin of a task, None if it is free, empty if it is free although the whole
-        computation has a pin (`pool(None)`).
+    pins : mapping
+        The pin of each task, None if it is free.
+    free_pin : tuple or None
+        The pin of a free task: None, or empty if it is free although the whole computation has
+        a pin (`pool(None)`).
     moved : mapping
         The transfers by the key of their task.
     placed : bool
@@ -53,7 +56,7 @@ def annotated_graph(
     for key, task in tasks.items():
         pool = where[key]
         transfer = moved.get(key)
-        pin = None if transfer else pin_of(key)
+        pin = None if transfer else pins[key] or free_pin
         extra = others(key)
         # With signs that names of pools do not have, so that a pool may have any name.
         name = pool or "(unplaced)"

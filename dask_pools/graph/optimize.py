@@ -23,10 +23,11 @@ from dask.typing import Key
 
 from dask_pools.graph import adapter
 from dask_pools.graph.annotate import current_pin
+from dask_pools.graph.collector import paused_collector
+from dask_pools.graph.options import Options
 from dask_pools.graph.placing import PlacedGraph, Placing
 from dask_pools.graph.submission import SUBMISSION, Submission
 from dask_pools.model import Pin
-from dask_pools.planning.policies import Policy
 
 logger = logging.getLogger("dask_pools")
 
@@ -40,7 +41,7 @@ class PoolOptimizer:
 
     Parameters
     ----------
-    policy : str or callable
+    options : Options
         How tasks are placed.
     find_submission : callable or None
         Called where the circumstances of the submission are not known, with the chance to
@@ -49,7 +50,7 @@ class PoolOptimizer:
         The pin of the whole computation.
     """
 
-    policy: str | Policy = "mincut"
+    options: Options = Options()
     find_submission: Callable[[], Submission | None] | None = None
     pin: Pin | None = None
 
@@ -59,7 +60,7 @@ class PoolOptimizer:
         if submission is None and self.find_submission is not None:
             submission = self.find_submission()
         placed = place_graph(
-            dsk, keys, self.policy, pin=self.pin or current_pin(), submission=submission
+            dsk, keys, self.options, pin=self.pin or current_pin(), submission=submission
         )
         if submission is not None and logger.isEnabledFor(logging.DEBUG):
             logger.debug("Placed %s", placed.plan.describe())
@@ -68,13 +69,13 @@ class PoolOptimizer:
     def __reduce__(self) -> tuple[Any, ...]:
         # Dask pickles the optimiser with the graph, in the thread that calls compute():
         # the last moment at which ``with pool(...): x.compute()`` can be seen.
-        return type(self), (self.policy, self.find_submission, self.pin or current_pin())
+        return type(self), (self.options, self.find_submission, self.pin or current_pin())
 
 
 def place_graph(
     dsk: Any,
     keys: Any,
-    policy: str | Policy = "mincut",
+    options: Options = Options(),
     *,
     pin: Pin | None = None,
     submission: Submission | None = None,
@@ -88,7 +89,7 @@ def place_graph(
         The graph.
     keys : nested list of keys
         What is wanted of it.
-    policy : str or callable
+    options : Options
         How tasks are placed.
     pin : tuple of str or None
         The pin of what has no pin of its own.
@@ -98,19 +99,24 @@ def place_graph(
         Whether to place tasks and carry values between pools. By default, if there is a
         scheduler; otherwise only pins are kept.
     """
+    for_good = submission is not None if transfers is None else transfers
+    placing = Placing(dsk, keys, options, pin, submission)
     # In a context of its own: layers made here must not take on annotations of the caller.
-    carry = submission is not None if transfers is None else transfers
-    return Context().run(Placing(dsk, keys, pin, submission).run, policy, carry)
+    with paused_collector():
+        return Context().run(placing.run, for_good=for_good)
 
 
-def place_layers(dsk: Any, keys: Any, policy: str | Policy) -> dict[Key, Pin | None]:
+def place_layers(dsk: Any, keys: Any, options: Options) -> dict[Key, Pin | None]:
     """Place the tasks of a graph whose layers stay as they are; None for an unplaced one."""
 
     def run() -> dict[Key, Pin | None]:
-        placing = Placing(dsk, keys, None, None)
-        placing.fuse_zones({name: i for i, name in enumerate(placing.graph.layers)})
-        labels, problem = placing.label(policy)
-        pools = placing.pools(problem, labels)
-        return {key: (pool,) if pool else None for key, pool in pools.items()}
+        placing = Placing(dsk, keys, options)
+        placing.make_tasks({name: i for i, name in enumerate(placing.graph.layers)})
+        labels, problem = placing.label()
+        pins = [*((name,) for name in problem.pools), None]
+        return {
+            key: pins[label]
+            for key, label in zip(placing.table.keys, labels.tolist(), strict=False)
+        }
 
     return Context().run(run)

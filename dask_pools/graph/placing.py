@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 from dask.typing import Key
+from numpy.typing import NDArray
 
 from dask_pools.graph import adapter, fusion
+from dask_pools.graph.carrying import Carried, carry
 from dask_pools.graph.layers import annotated_graph
+from dask_pools.graph.options import Options
 from dask_pools.graph.pins import Pins, find_pins
 from dask_pools.graph.sizes import describe_blocks, estimate_nbytes
 from dask_pools.graph.submission import Submission
+from dask_pools.graph.table import TaskTable
 from dask_pools.graph.zones import find_zones
-from dask_pools.model import Link, Pin
-from dask_pools.planning.cost import crossings
+from dask_pools.model import Pin
 from dask_pools.planning.place import place
-from dask_pools.planning.plan import Plan, Transfer
-from dask_pools.planning.policies import Policy
+from dask_pools.planning.plan import Plan
 from dask_pools.planning.problem import UNPLACED, PlacementProblem, uniform_costs
 
 
@@ -43,70 +45,112 @@ class PlacedGraph:
 class Placing:
     """One graph on its way; each step leaves what the later ones need."""
 
-    def __init__(self, dsk: Any, keys: Any, pin: Pin | None, submission: Submission | None) -> None:
+    def __init__(
+        self,
+        dsk: Any,
+        keys: Any,
+        options: Options,
+        pin: Pin | None = None,
+        submission: Submission | None = None,
+    ) -> None:
         self.graph = adapter.as_graph(dsk)
         self.outputs = adapter.flat_keys(keys)
+        self.options = options
         self.submission = submission
         self.free_pin: Pin | None = None if pin is None else ()
         pools = None if submission is None else submission.topology.names
         self.pins: Pins = find_pins(self.graph, pin, pools)
 
-    def run(self, policy: str | Policy, carry: bool) -> PlacedGraph:
-        """Go all the way; ``carry`` says whether tasks are placed for good."""
-        self.fuse_zones()
-        labels, problem = self.label(policy)
-        pool_of = self.pools(problem, labels)
-        crossing = crossings(problem, labels)
-        self.crossing: set[Key] = {self.names[v] for v in crossing[0].tolist()}
-        moved = self._transfers(problem, labels, crossing) if carry else {}
-        tasks, where = self._fuse(pool_of, moved)
+    def run(self, *, for_good: bool) -> PlacedGraph:
+        """Go all the way; ``for_good`` says whether tasks are placed, and values carried."""
+        self.make_tasks()
+        labels, problem = self.label()
+        carried = (carry if for_good else Carried.nothing)(self.table, labels, problem)
+        tasks, where, pins = self._fuse(carried, problem.pools)
         graph = annotated_graph(
             tasks,
             where=where,
-            pin_of=self._pin_of(tasks),
-            moved=moved,
-            placed=carry,
+            pins=pins,
+            free_pin=self.free_pin if self.pins.any else None,
+            moved=carried.moved,
+            placed=for_good,
             others=self._other_annotations(),
             output=adapter.layer_name(self.outputs[0]) if self.outputs else "nothing",
         )
         plan = Plan(
-            tasks=Counter(where[key] for key in tasks if key not in moved),
-            transfers=tuple(moved.values()),
+            tasks=Counter(where[key] for key in tasks if key not in carried.moved),
+            transfers=tuple(carried.moved.values()),
         )
         return PlacedGraph(graph, plan)
 
     # ---- layers
 
-    def fuse_zones(self, zones: dict[str, int] | None = None) -> None:
+    def make_tasks(self, zones: dict[str, int] | None = None) -> None:
         """Fuse blockwise layers inside zones, cull, and make the tasks."""
         graph, pins = self.graph, self.pins
-        blocks = describe_blocks(graph)
+        self.blocks = describe_blocks(graph)
         mixed = pins.mixed | {n for n, layer in graph.layers.items() if adapter.has_futures(layer)}
         if zones is None:
-            zones = find_zones(graph, pins.layers, mixed, blocks)
-        self.zone_pin: dict[int, Pin] = {}
-        for name, zone in zones.items():
-            if pin := pins.layers[name]:
-                self.zone_pin[zone] = pin
+            zones = find_zones(graph, pins.layers, mixed, self.blocks)
         annotations: dict[str, dict[str, Any] | None] = {
             name: {"zone": zone} for name, zone in zones.items()
         }
         fused = adapter.fuse_blockwise(adapter.with_annotations(graph, annotations), self.outputs)
         # What Dask would fuse if it knew of no pools; asked for only if zones made a difference.
         apart = len(set(zones.values())) > 1
-        self.vanishing = adapter.fused_away(graph, self.outputs) if apart else set()
+        vanishing = adapter.fused_away(graph, self.outputs) if apart else set()
         raw: dict[Key, Any] = {}
-        self.layer_of: dict[Key, str] = {}
+        runs: list[tuple[str, int]] = []
         for name, layer in adapter.cull(fused, self.outputs).items():
-            made = adapter.layer_tasks(layer)
-            raw.update(made)
-            self.layer_of.update(dict.fromkeys(made, name))
+            before = len(raw)
+            raw.update(adapter.layer_tasks(layer))
+            runs.append((name, len(raw) - before))
+        made_by = np.repeat(np.arange(len(runs), dtype=np.int32), [count for _, count in runs])
         tasks = adapter.as_tasks(raw)
+        if len(tasks) < len(raw):
+            made_by = made_by[np.fromiter((key in tasks for key in raw), np.bool_, len(raw))]
         # What culling layers leaves of the tasks that nobody needs hangs on the hash seed.
-        needed = adapter.needed(tasks, self.outputs)
-        self.tasks = {key: task for key, task in tasks.items() if key in needed}
-        self.zones, self.blocks = zones, blocks
-        self.pinned_layers = self._layers_with_pins(set(fused.layers))
+        table = TaskTable.of(tasks)
+        needed = table.needed(self.outputs)
+        self.table, self.layer = table.only(needed), made_by[needed]
+        self.layer_names = [name for name, _ in runs]
+        self._pins_of_layers(zones, set(fused.layers))
+        self.vanishing = self._by_layer([name in vanishing for name in self.layer_names], np.bool_)
+
+    def _by_layer(self, values: list[Any], dtype: Any) -> NDArray[Any]:
+        """Spread what is known of each layer over its tasks."""
+        return np.array(values, dtype=dtype)[self.layer]
+
+    # ---- pins
+
+    def _pins_of_layers(self, zones: dict[str, int], left: set[str]) -> None:
+        """Find the pin of each task, by its layer or its key, as a number in a table of pins.
+
+        The task of a zone is bound as the zone is; it *has* the pin only if it, or a layer that
+        became a part of it, was pinned by the user.
+        """
+        zone_pin = {zone: pin for name, zone in zones.items() if (pin := self.pins.layers[name])}
+        bound = [zone_pin.get(zones[name]) for name in self.layer_names]
+        self.pin_table: list[Pin | None] = [None]
+        codes: dict[Pin, int] = {}
+
+        def code(pin: Pin | None) -> int:
+            if not pin:
+                return 0
+            if pin not in codes:
+                codes[pin] = len(self.pin_table)
+                self.pin_table.append(pin)
+            return codes[pin]
+
+        self.code_of_pin = code
+        self.bound = self._by_layer([code(pin) for pin in bound], np.intp)
+        pinned = self._layers_with_pins(left)
+        self.has_pin = self._by_layer([name in pinned for name in self.layer_names], np.bool_)
+        for key, pin in self.pins.keys.items():
+            i = self.table.index.get(key)
+            if i is not None:
+                self.bound[i] = code(pin)
+                self.has_pin[i] = True
 
     def _layers_with_pins(self, left: set[str]) -> set[str]:
         """Layers that are pinned, or that a pinned layer has become a part of."""
@@ -122,141 +166,119 @@ class Placing:
                     stack += dependents.get(layer, ())
         return found
 
+    def _bind_known(self) -> None:
+        """Bind free tasks that an earlier submission has brought to the scheduler.
+
+        They stay where they are, whatever would be better now: the scheduler would keep them
+        anyway, with the inputs that they had.
+        """
+        if self.submission is None:
+            return
+        there = set(self.submission.topology.names)
+        known = self.submission.known
+        for i in [i for i, key in enumerate(self.table.keys) if key in known]:
+            if not self.bound[i]:
+                key = self.table.keys[i]
+                residence = self.submission.residence(key)
+                if residence is not None and residence.pin and there.issuperset(residence.pin):
+                    self.bound[i] = self.code_of_pin(residence.pin)
+
     # ---- placement
 
-    def _allowed(self, key: Key) -> Pin | None:
-        return self.pins.keys.get(key) or self.zone_pin.get(self.zones[self.layer_of[key]])
-
-    def _known(self, key: Key) -> Pin | None:
-        """Tell where a free task is that an earlier submission has brought to the scheduler.
-
-        It stays there, whatever would be better now: the scheduler would keep it anyway, with
-        the inputs that it had.
-        """
-        residence = self.submission.residence(key) if self.submission else None
-        if self.submission is None or residence is None:
-            return None
-        there = self.submission.topology.names
-        return residence.pin if residence.pin and set(residence.pin).issubset(there) else None
-
-    def label(self, policy: str | Policy) -> tuple[Any, PlacementProblem]:
-        """Build the placement problem and have it solved."""
-        tasks = self.tasks
-        values, consumers, outside = self._arcs()
-        residences = list(outside.values())
-        sizes = estimate_nbytes(tasks, self.blocks, {k: r[1] for k, r in outside.items()})
-        pins = [self._allowed(key) or self._known(key) for key in tasks]
-        pins += [r[0] for r in residences]
-        pools = tuple(sorted({name for pin in set(pins) if pin for name in pin}))
-        allowed = np.ones((len(pins), len(pools)), dtype=np.bool_)
-        rows: dict[Pin, Any] = {}
-        for i, pin in enumerate(pins):
-            if pin:
-                if pin not in rows:
-                    rows[pin] = np.isin(pools, pin)
-                allowed[i] = rows[pin]
+    def label(self) -> tuple[NDArray[np.intp], PlacementProblem]:
+        """Build the placement problem and have it solved; labels of the tasks, and outsiders."""
+        table = self.table
+        self._bind_known()
+        outside = self._outside()
+        sizes = estimate_nbytes(
+            dict(zip(table.keys, table.nodes, strict=True)),
+            self.blocks,
+            {key: size for key, (_, size) in outside.items()},
+        )
+        codes = [*self.bound.tolist(), *(self.code_of_pin(pin) for pin, _ in outside.values())]
+        pools = tuple(sorted({name for i in set(codes) for name in self.pin_table[i] or ()}))
+        rows = np.array([np.isin(pools, pin or pools) for pin in self.pin_table], dtype=np.bool_)
+        pin = np.array(codes, dtype=np.intp)
         problem = PlacementProblem(
             pools=pools,
-            sizes=np.array([*sizes.values(), *(r[1] for r in residences)], dtype=np.float64),
-            allowed=allowed,
-            values=values,
-            consumers=consumers,
+            sizes=np.array([*sizes.values(), *(s for _, s in outside.values())], dtype=np.float64),
+            allowed=rows[pin],
+            values=table.values,
+            consumers=table.consumers,
             costs=uniform_costs(len(pools)),
-            bound=np.array([pin is not None for pin in pins], dtype=np.bool_),
+            bound=pin > 0,
         )
-        self.names: list[Key] = [*tasks, *outside]
         if not pools:
-            return np.full(len(pins), UNPLACED, dtype=np.intp), problem
-        labels = place(problem, policy)
+            return np.full(len(pin), UNPLACED, dtype=np.intp), problem
+        # Values made earlier without a place take no part: what needs them can be anywhere.
+        part = (pin > 0) | (np.arange(len(pin)) < len(table))
+        labels = np.full(len(pin), UNPLACED, dtype=np.intp)
+        whole = problem if part.all() else problem.restricted(part)
+        labels[part] = place(whole, self.options.policy)
         # The steps of a P2P shuffle stay unplaced: distributed binds them to workers of its own
         # choice, and knows them by what they need, so that no transfer may come between.
-        shuffled = [i for i, task in enumerate(tasks.values()) if adapter.is_shuffle(task)]
-        labels[shuffled] = UNPLACED
+        labels[self._shuffles()] = UNPLACED
         return labels, problem
 
-    def _arcs(self) -> tuple[Any, Any, dict[Key, tuple[Pin, float]]]:
-        """Which task needs which value, as numbers; and the values made earlier."""
-        index = {key: i for i, key in enumerate(self.tasks)}
-        lookup = self.submission.residence if self.submission else _nowhere
-        outside: dict[Key, tuple[Pin, float]] = {}
-        values: list[int] = []
-        consumers: list[int] = []
-        for i, task in enumerate(self.tasks.values()):
-            for d in adapter.dependencies(task):
-                j = index.get(d)
-                if j is None:
-                    # A value of an earlier computation: its place is given, if it has one.
-                    residence = lookup(d)
-                    if residence is None or not residence.pin:
-                        continue
-                    j = index[d] = len(self.tasks) + len(outside)
-                    outside[d] = (residence.pin, float(residence.nbytes or 0))
-                values.append(j)
-                consumers.append(i)
-        v, c = np.array(values, dtype=np.intp), np.array(consumers, dtype=np.intp)
-        order = np.lexsort((v, c))  # dependencies come in the order of a set
-        return v[order], c[order], outside
+    def _outside(self) -> dict[Key, tuple[Pin | None, float]]:
+        """Tell where the values of earlier computations are, and how large."""
+        residence = self.submission.residence if self.submission else _nowhere
+        found: dict[Key, tuple[Pin | None, float]] = {}
+        for key in self.table.outside:
+            known = residence(key)
+            found[key] = (known.pin, float(known.nbytes or 0)) if known else (None, 0.0)
+        return found
 
-    def pools(self, problem: PlacementProblem, labels: Any) -> dict[Key, str | None]:
-        """Name the pool of each task, None if it is unplaced."""
-        names = [*problem.pools, None]  # the label of an unplaced value is -1
-        return {key: names[label] for key, label in zip(self.tasks, labels.tolist(), strict=False)}
+    def _shuffles(self) -> list[int]:
+        """Find the steps of P2P shuffles; the tasks of a blockwise layer are all of a kind."""
+        nodes = self.table.nodes
+        starts = np.searchsorted(self.layer, np.arange(len(self.layer_names) + 1)).tolist()
+        found: list[int] = []
+        for name, start, stop in zip(self.layer_names, starts, starts[1:], strict=False):
+            if start == stop:
+                continue
+            if isinstance(self.graph.layers.get(name), adapter.Blockwise):
+                if adapter.is_shuffle(nodes[start]):
+                    found += range(start, stop)
+            else:
+                found += [i for i in range(start, stop) if adapter.is_shuffle(nodes[i])]
+        return found
 
-    # ---- transfers and fusion
-
-    def _transfers(
-        self, problem: PlacementProblem, labels: Any, crossing: tuple[Any, Any]
-    ) -> dict[Key, Transfer]:
-        """Add a task for each value and pool that receives it, and have it used."""
-        moved: dict[Key, Transfer] = {}
-        carrier: dict[tuple[int, int], Key] = {}
-        pools, names = problem.pools, self.names
-        for v, q in zip(*(a.tolist() for a in crossing), strict=True):
-            source, target = pools[labels[v]], pools[q]
-            key = transfer_key(names[v], source, target)
-            moved[key] = Transfer(names[v], Link(source, target), float(problem.sizes[v]))
-            carrier[v, q] = key
-        if not carrier:
-            return moved
-        at = labels.tolist()
-        other: dict[Key, dict[Key, Key]] = {}
-        arcs = np.flatnonzero(labels[problem.values] != labels[problem.consumers])
-        for v, c in zip(
-            problem.values[arcs].tolist(), problem.consumers[arcs].tolist(), strict=True
-        ):
-            if (v, at[c]) in carrier:
-                other.setdefault(names[c], {})[names[v]] = carrier[v, at[c]]
-        for key, instead in other.items():
-            self.tasks[key] = adapter.redirect(self.tasks[key], instead)
-        for (v, _), key in carrier.items():
-            self.tasks[key] = adapter.transfer_task(key, names[v])
-        return moved
+    # ---- fusion
 
     def _fuse(
-        self, pool_of: dict[Key, str | None], moved: dict[Key, Transfer]
-    ) -> tuple[fusion.Tasks, dict[Key, str | None]]:
+        self, carried: Carried, pools: tuple[str, ...]
+    ) -> tuple[fusion.Tasks, dict[Key, str | None], dict[Key, Pin | None]]:
         """Fuse inside each pool what Dask would have fused."""
-        where: dict[Key, Any] = dict(pool_of)
-        where.update({key: transfer.link.target for key, transfer in moved.items()})
-        keep = self.crossing.union(self.outputs)
-        layer_of, vanishing = self.layer_of, self.vanishing
-        tasks = self.tasks
-        if vanishing:
-            tasks = fusion.fuse_into_consumers(
-                tasks, keep, lambda key: layer_of.get(key) in vanishing
-            )
-            where = {key: where[key] for key in tasks}
+        table, labels = carried.table, carried.labels
+        added = np.zeros(len(table) - len(self.table), dtype=np.intp)
+        keep = carried.crossing | table.mask(self.outputs)
+        vanishing = np.concatenate([self.vanishing, added > 0]) & ~keep
+        pin = np.concatenate([np.where(self.has_pin, self.bound, 0), added])
+        names = [*pools, None]  # the label of an unplaced value is -1
+        where = dict(zip(table.keys, [names[label] for label in labels.tolist()], strict=True))
+        pins = dict(zip(table.keys, [self.pin_table[i] for i in pin.tolist()], strict=True))
+
+        def join(members: dict[Key, list[Key]]) -> None:
+            for key, group in members.items():
+                where[key] = where[group[-1]]
+                pins[key] = next((p for k in (key, *group) if (p := pins.get(k))), None)
+
+        tasks, members = fusion.fuse_into_consumers(table, vanishing)
+        join(members)
         if adapter.wants_linear_fusion():
-            apart = self._delayed_keys(tasks)
-            tasks, where = fusion.fuse_chains(
-                tasks, where, keep, lambda key: key not in moved and key not in apart
-            )
+            if members:
+                still = [table.index[key] for key in tasks]
+                table, labels, keep = TaskTable.of(tasks), labels[still], keep[still]
+            alone = table.mask([*carried.moved, *self._delayed_keys(tasks)])
+            tasks, members = fusion.fuse_chains(table, labels, alone, keep)
+            join(members)
             tasks = adapter.fuse_slices(tasks)
             tasks = {
                 key: adapter.make_lazy(task) if adapter.makes_lists(task) else task
                 for key, task in tasks.items()
             }
-        return tasks, where
+        return tasks, where, pins
 
     def _delayed_keys(self, tasks: fusion.Tasks) -> set[Key]:
         """Keys that only delayed values need: Dask does not fuse these, unless asked to."""
@@ -269,53 +291,21 @@ class Placing:
 
     # ---- annotations
 
-    def _pin_of(self, tasks: fusion.Tasks) -> Callable[[Key], Pin | None]:
-        """Tell the pin of a task, fused or not; None or empty if it has only been placed."""
-        pinned, layer_of, free = self.pinned_layers, self.layer_of, self.free_pin
-
-        def pin_of(key: Key) -> Pin | None:
-            for member in (key, *adapter.members(tasks[key])):
-                if member in self.pins.keys or layer_of.get(member) in pinned:
-                    return self._allowed(member)
-            return free
-
-        return pin_of if self.pins.any else _free
-
     def _other_annotations(self) -> Callable[[Key], dict[str, Any]]:
         """Tell the annotations of other kinds that a task has, as far as Dask keeps them.
 
         Dask drops those of arrays and bags when it fuses, and keeps those of delayed values.
         """
-        layers, layer_of = self.graph.layers, self.layer_of
+        layers, index, layer = self.graph.layers, self.table.index, self.layer
 
         def others(key: Key) -> dict[str, Any]:
-            name = layer_of.get(key)
-            if name is None or not adapter.is_delayed_key(key):
+            i = index.get(key) if adapter.is_delayed_key(key) else None
+            if i is None:
                 return {}
-            return adapter.annotations_of(layers[name], key)
+            return adapter.annotations_of(layers[self.layer_names[layer[i]]], key)
 
         return others
 
 
 def _nowhere(_: Key) -> None:
     """Look a value up where there is no scheduler."""
-
-
-def _free(_: Key) -> None:
-    """Tell the pin of a task where nothing is pinned."""
-
-
-def transfer_key(key: Key, source: str, target: str) -> Key:
-    """Name the task that carries a value over a link; tasks of a link share a prefix.
-
-    The slash, which no pool has in its name, says where the target ends and the key begins.
-
-    Examples
-    --------
-    >>> transfer_key(("mean-1f", 0, 3), "ecmwf", "eumetsat")
-    ('transfer-ecmwf-eumetsat-/mean-1f', 0, 3)
-    """
-    prefix = f"transfer-{source}-{target}-/"
-    if isinstance(key, tuple) and key and isinstance(key[0], str):
-        return (prefix + key[0], *key[1:])
-    return prefix + str(key)

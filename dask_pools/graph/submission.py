@@ -6,7 +6,7 @@ client (``dask.optimize``, the threaded and the synchronous scheduler) it is not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -57,12 +57,15 @@ class Submission:
         The pools that have workers now.
     residence : callable
         Looks up where the value of a key of an earlier submission is; None if unknown.
+    known : container of keys
+        The keys that the scheduler knows from earlier submissions.
     learned : mapping of str to Learned
         What was learned of each kind of task (Dask's prefix of its key).
     """
 
     topology: Topology
     residence: Callable[[Key], Residence | None]
+    known: Container[Key] = frozenset()
     learned: Mapping[str, Learned] = field(default_factory=dict)
 
 

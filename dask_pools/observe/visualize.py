@@ -10,6 +10,7 @@ from dask.utils import key_split
 
 from dask_pools.graph import adapter
 from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.options import Options
 from dask_pools.graph.placing import PlacedGraph
 from dask_pools.model import PIN, PLACEMENT, TRANSFER, Link
 from dask_pools.observe import dot
@@ -80,7 +81,7 @@ def visualize_pools(
         path = path.with_name(f"{path.name}.{format}")
     graph = adapter.HighLevelGraph.merge(*map(adapter.high_level_graph, xs))
     keys = [x.__dask_keys__() for x in xs]  # type: ignore[attr-defined]
-    picture, caption = draw(place_graph(graph, keys, policy, transfers=True)), ""
+    picture, caption = draw(place_graph(graph, keys, Options(policy), transfers=True)), ""
     if picture.tasks > max_tasks:
         tasks, picture = picture.tasks, gathered(picture)
         caption = (

@@ -83,7 +83,7 @@ class Submissions:
 
     def describe(self) -> Submission:
         """Say what the optimiser has to know of the cluster."""
-        return Submission(self.membership.topology, self.residence)
+        return Submission(self.membership.topology, self.residence, self.scheduler.tasks)
 
     def residence(self, key: Key) -> Residence | None:
         """Find where the value of an earlier submission is, or will be made.

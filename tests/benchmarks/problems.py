@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.options import Options
 from tests.problems import PROBLEMS
 
 
@@ -32,7 +33,7 @@ def main(scale: int) -> None:
         graph, keys = x.__dask_graph__(), x.__dask_keys__()
         stock = len(x.__dask_optimize__(graph, keys))
         plan = place_graph(graph, keys, transfers=True).plan
-        greedy = place_graph(graph, keys, "majority", transfers=True).plan
+        greedy = place_graph(graph, keys, Options("majority"), transfers=True).plan
         tasks = sum(plan.tasks.values())
         print(
             f"{problem.name:32} {stock:>6} {tasks:>6} {tasks / stock:>6.2f} "

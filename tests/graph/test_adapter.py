@@ -7,6 +7,7 @@ from operator import getitem
 import dask
 import dask.array as da
 import dask.bag as db
+import dask.order
 import numpy as np
 import pytest
 from dask._task_spec import Alias, DataNode, Task, TaskRef, execute_graph
@@ -133,13 +134,24 @@ def test_as_tasks_leaves_out_what_is_made_already() -> None:
     assert set(adapter.dependencies(tasks["y"])) == {"x"}
 
 
+def in_order(tasks: dict) -> list:
+    """List the tasks of a chain, the first one first."""
+    order = dask.order.order(tasks)
+    return [tasks[key] for key in sorted(tasks, key=order.__getitem__)]
+
+
+def test_a_task_may_refuse_to_be_fused() -> None:
+    assert not adapter.refuses_fusion(Task("x", inc, 1))
+
+
 def test_fusion_of_tasks() -> None:
     tasks = {
         ("x", 0): Task(("x", 0), inc, 1),
         ("y", 0): Task(("y", 0), inc, TaskRef(("x", 0))),
     }
-    fused = adapter.fuse_linear(tasks, [("y", 0)])
+    fused = adapter.fuse_chain(list(tasks.values()))
     (chain,) = (key for key in fused if key != ("y", 0))
+    assert chain == ("x-y", 0)
     assert set(adapter.members(fused[chain])) == set(tasks)
     assert adapter.alias_target(fused["y", 0]) == chain
     one = adapter.fuse_group(list(tasks.values()), ("y", 0))
@@ -155,13 +167,13 @@ def test_slices_of_slices_become_one() -> None:
     y = x[10:90][5:6]
     tasks = adapter.as_tasks(adapter.as_tasks(dict(y.dask)))
     keys = adapter.flat_keys(y.__dask_keys__())
-    fused = adapter.fuse_slices(adapter.fuse_linear(tasks, keys))
+    fused = adapter.fuse_slices(adapter.fuse_chain(in_order(tasks)))
     assert execute_graph(fused, keys=keys)[keys[0]].tolist() == [15]
 
 
 def test_bags_are_made_lazy() -> None:
     bag = db.from_sequence(range(4), npartitions=1).map(inc).map(inc)
-    tasks = adapter.fuse_linear(adapter.as_tasks(dict(bag.dask)), [(bag.name, 0)])
+    tasks = adapter.fuse_chain(in_order(adapter.as_tasks(dict(bag.dask))))
     made = [task for task in tasks.values() if adapter.makes_lists(task)]
     assert made
     assert list(adapter.make_lazy(made[0])({})) == [2, 3, 4, 5]

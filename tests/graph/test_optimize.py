@@ -14,8 +14,10 @@ import pytest
 
 from dask_pools import get_pool, pool, propagate_pools, propagate_pools_in_collection
 from dask_pools.graph import adapter
+from dask_pools.graph.carrying import transfer_key
 from dask_pools.graph.optimize import PoolOptimizer, place_graph
-from dask_pools.graph.placing import PlacedGraph, transfer_key
+from dask_pools.graph.options import Options
+from dask_pools.graph.placing import PlacedGraph
 from dask_pools.graph.submission import Residence, Submission
 from dask_pools.model import Link, Pool, Topology
 from dask_pools.planning.policies import get_policy
@@ -289,7 +291,10 @@ def test_propagate_restores_what_was_there() -> None:
                 inner = dask.config.get("array_optimize")
             outer = dask.config.get("array_optimize")
         assert dask.config.get("array_optimize") is mine
-    assert (inner.policy, outer.policy) == (get_policy("majority"), get_policy("mincut"))
+    assert (inner.options.policy, outer.options.policy) == (
+        get_policy("majority"),
+        get_policy("mincut"),
+    )
     assert dask.config.get("array_optimize", None) is None
     assert dask.config.get("bag_optimize", None) is None
 
@@ -350,5 +355,5 @@ def test_a_policy_of_ones_own(policy: str) -> None:
         return get_policy(policy)(problem)
 
     x = read("a") + read("b")
-    assert placed(x, policy=mine).plan == placed(x, policy=policy).plan
+    assert placed(x, options=Options(mine)).plan == placed(x, options=Options(policy)).plan
     assert len(calls) == 1

@@ -15,11 +15,12 @@ import cloudpickle
 import pytest
 from dask.array.optimization import optimize
 from dask.core import flatten
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from hypothesis import strategies as st
 
 from dask_pools import propagate_pools
 from dask_pools.graph.optimize import place_graph
+from dask_pools.graph.options import Options
 from dask_pools.planning.policies import policy_names
 from tests import placed
 from tests.computations import Computation, assert_close, assert_equal, eager, merge
@@ -40,7 +41,7 @@ any_policy = st.sampled_from(sorted(policy_names()))
 
 def place(collections: tuple[Any, ...], computation: Computation, policy: str = "mincut") -> Any:
     graph, keys = merge(collections)
-    return place_graph(graph, keys, policy, pin=computation.around, transfers=True), keys
+    return place_graph(graph, keys, Options(policy), pin=computation.around, transfers=True), keys
 
 
 def check_placed(computation: Computation, policy: str) -> None:
@@ -84,6 +85,9 @@ def test_pools_change_nothing_without_a_cluster(computation, policy):
 @settings(max_examples=40)
 def test_result_is_that_of_numpy(computation):
     """The oracle of the other tests is Dask; this is the oracle's own."""
+    # Among equal numbers Dask returns the first one of the blocks, and NumPy of the whole.
+    flat = {s.operation for s in computation.steps if ("axis", None) in s.arguments}
+    assume("argreduce" not in flat)
     values: list[Any] = []
     for step in computation.steps:
         values.append(eager(step, [values[i] for i in step.inputs]))
@@ -140,7 +144,7 @@ def plans(pickled: bytes) -> list[Any]:
     """Place graphs, and tell all that was decided."""
     found = []
     for (graph, keys, around), policy in product(pickle.loads(pickled), sorted(policy_names())):
-        made = place_graph(graph, keys, policy, pin=around, transfers=True)
+        made = place_graph(graph, keys, Options(policy), pin=around, transfers=True)
         where = {str(key): dict(a) for key, (_, a) in placed.tasks_of(made).items()}
         moved = [(str(t.key), t.link.source, t.link.target, t.nbytes) for t in made.plan.transfers]
         found.append([where, sorted(moved)])

@@ -38,7 +38,7 @@ def test_drawing_has_what_the_plan_has() -> None:
     collections = mean_against_vector()
     graph = adapter.HighLevelGraph.merge(*(x.dask for x in collections))
     keys = [x.__dask_keys__() for x in collections]
-    placed = place_graph(graph, keys, "mincut", transfers=True)
+    placed = place_graph(graph, keys, transfers=True)
     picture = draw(placed)
     assert {name: picture.count(name) for name in picture.pools} == placed.plan.tasks
     assert picture.links == placed.plan.links == {Link("A", "B"): 8.0}

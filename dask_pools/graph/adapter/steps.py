@@ -7,15 +7,16 @@ from typing import Any, cast
 
 import dask
 from dask._task_spec import (
+    Alias,
     GraphNode,
     Task,
     convert_legacy_graph,
-    fuse_linear_task_spec,
 )
 from dask.array.optimization import _optimize_slices
 from dask.bag.core import lazify_task, reify
 from dask.blockwise import Blockwise, fuse_roots, optimize_blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
+from dask.optimization import default_fused_keys_renamer
 from dask.typing import Key
 
 from dask_pools.graph.adapter.layers import sorted_layers, with_annotations
@@ -59,18 +60,36 @@ def _sortable(key: Key) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def as_tasks(dsk: Mapping[Key, Any]) -> dict[Key, GraphNode]:
+def as_tasks(dsk: dict[Key, Any]) -> dict[Key, GraphNode]:
     """Convert a whole graph to Dask's task specification.
 
     The whole graph at once: a key of another layer is recognised only then. Keys whose value
     is a future are left out, as they are made already.
     """
-    return cast("dict[Key, GraphNode]", convert_legacy_graph(dsk))
+    modern = [isinstance(task, GraphNode) and not isinstance(task, Alias) for task in dsk.values()]
+    if all(modern):
+        return cast("dict[Key, GraphNode]", dsk)
+    old = {key: task for (key, task), new in zip(dsk.items(), modern, strict=True) if not new}
+    converted = convert_legacy_graph(old, dsk.keys())
+    # In the place of the old ones, so that the order stays.
+    return {
+        key: task if new else converted[key]
+        for (key, task), new in zip(dsk.items(), modern, strict=True)
+        if new or key in converted
+    }
 
 
-def fuse_linear(tasks: dict[Key, GraphNode], keep: Collection[Key]) -> dict[Key, GraphNode]:
-    """Fuse chains of tasks; the keys in ``keep`` can still be had afterwards."""
-    return cast("dict[Key, GraphNode]", fuse_linear_task_spec(tasks, keep))
+def fuse_chain(chain: list[GraphNode]) -> dict[Key, GraphNode]:
+    """Make one task of a chain, named after all of it as Dask does; its last key is an alias."""
+    last = chain[-1].key
+    key = default_fused_keys_renamer([task.key for task in chain])
+    fused = {key: Task.fuse(*chain, key=key)}
+    return fused if key == last else {**fused, last: Alias(last, target=key)}
+
+
+def refuses_fusion(task: GraphNode) -> bool:
+    """Whether a task asks not to be fused with others."""
+    return bool(task.block_fusion)
 
 
 def fuse_group(group: list[GraphNode], key: Key) -> GraphNode:
