@@ -26,6 +26,8 @@ class Carried:
         The tasks: first those there were, then the ones that carry.
     labels : ndarray of intp, shape (n,)
         The pool of each of them.
+    sources : ndarray of intp
+        The pool from which each of those that carry takes its value.
     crossing : ndarray of bool, shape (n,)
         The tasks whose value is needed in another pool.
     moved : dict of key to Transfer
@@ -34,6 +36,7 @@ class Carried:
 
     table: TaskTable
     labels: NDArray[np.intp]
+    sources: NDArray[np.intp]
     crossing: NDArray[np.bool_]
     moved: dict[Key, Transfer]
 
@@ -45,7 +48,7 @@ class Carried:
         far = _far(table, labels)
         crossing = np.zeros(len(labels), dtype=np.bool_)
         crossing[table.values[far]] = True
-        return cls(table, labels[: len(table)], crossing[: len(table)], {})
+        return cls(table, labels[: len(table)], labels[:0], crossing[: len(table)], {})
 
 
 def carry(table: TaskTable, labels: NDArray[np.intp], problem: PlacementProblem) -> Carried:
@@ -105,6 +108,7 @@ def carry(table: TaskTable, labels: NDArray[np.intp], problem: PlacementProblem)
             outside=table.outside,
         ),
         labels=np.concatenate([labels[:n], targets]),
+        sources=labels[values],
         crossing=crossing,
         moved=moved,
     )

@@ -8,6 +8,7 @@ chains are fused, as Dask fuses them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from dask.typing import Key
@@ -16,13 +17,39 @@ from numpy.typing import NDArray
 from dask_pools.graph import adapter
 from dask_pools.graph.table import TaskTable
 
-#: Tasks by key.
-Tasks = dict[Key, adapter.GraphNode]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """Tasks, some of which are made of several.
+
+    Parameters
+    ----------
+    keys : list of keys
+        The key of each task; n of them.
+    nodes : list of GraphNode
+        The tasks.
+    rows : ndarray of intp, shape (n,)
+        The row of each task in the table before; of a task made of several, that of the last.
+    members : dict of int to list of int
+        The rows of all that a task is made of, by its position here; of fused tasks only.
+    """
+
+    keys: list[Key]
+    nodes: list[adapter.GraphNode]
+    rows: NDArray[np.intp]
+    members: dict[int, list[int]]
+
+    @classmethod
+    def nothing(cls, table: TaskTable) -> Fused:
+        """Leave all tasks as they are."""
+        return cls(table.keys, table.nodes, np.arange(len(table)), {})
+
+    def table(self) -> TaskTable:
+        """Make the table of these tasks."""
+        return TaskTable.of(dict(zip(self.keys, self.nodes, strict=True)))
 
 
-def fuse_into_consumers(
-    table: TaskTable, vanishing: NDArray[np.bool_]
-) -> tuple[Tasks, dict[Key, list[Key]]]:
+def fuse_into_consumers(table: TaskTable, vanishing: NDArray[np.bool_]) -> Fused:
     """Make tasks a part of those that need them, as Dask's blockwise fusion would have done.
 
     A task that several others need becomes a part of each of them, as it does in Dask, where
@@ -35,17 +62,9 @@ def fuse_into_consumers(
     vanishing : ndarray of bool, shape (n,)
         The tasks that Dask would have fused into those that need them. None of them is needed
         from outside, and all that need one are in its pool.
-
-    Returns
-    -------
-    tasks : dict
-        The graph, in which some tasks have taken in others and kept their own key.
-    members : dict
-        For each of these, the keys of the tasks that it has taken in.
     """
-    keys, nodes = table.keys, table.nodes
     if not vanishing.any():
-        return dict(zip(keys, nodes, strict=True)), {}
+        return Fused.nothing(table)
     inside = table.values < len(table)
     inside[inside] = vanishing[table.values[inside]]
     consumers: dict[int, list[int]] = {i: [] for i in np.flatnonzero(vanishing).tolist()}
@@ -56,13 +75,20 @@ def fuse_into_consumers(
     for value, ends in _ends(consumers).items():
         for end in ends:
             groups.setdefault(end, []).append(value)
-    tasks = {
-        keys[i]: nodes[i]
-        if i not in groups
-        else adapter.fuse_group([nodes[j] for j in (*groups[i], i)], keys[i])
-        for i in np.flatnonzero(~vanishing).tolist()
-    }
-    return tasks, {keys[i]: [keys[j] for j in group] for i, group in groups.items()}
+    rows = np.flatnonzero(~vanishing)
+    keys, nodes = _taken(table, rows)
+    members: dict[int, list[int]] = {}
+    ends_at = np.searchsorted(rows, list(groups)).tolist()
+    for at, (end, group) in zip(ends_at, groups.items(), strict=True):
+        members[at] = [*group, end]
+        nodes[at] = adapter.fuse_group([table.nodes[i] for i in members[at]], keys[at])
+    return Fused(keys, nodes, rows, members)
+
+
+def _taken(table: TaskTable, rows: NDArray[np.intp]) -> tuple[list[Key], list[adapter.GraphNode]]:
+    numbers = rows.tolist()
+    keys, nodes = table.keys, table.nodes
+    return [keys[i] for i in numbers], [nodes[i] for i in numbers]
 
 
 def _ends(consumers: Mapping[int, list[int]]) -> dict[int, list[int]]:
@@ -84,8 +110,11 @@ def _ends(consumers: Mapping[int, list[int]]) -> dict[int, list[int]]:
 
 def fuse_chains(
     table: TaskTable, place: NDArray[np.intp], alone: NDArray[np.bool_], keep: NDArray[np.bool_]
-) -> tuple[Tasks, dict[Key, list[Key]]]:
+) -> Fused:
     """Fuse chains of tasks inside each place.
+
+    A chain has a key that tells what it is made of, as in stock Dask, and its last key is an
+    alias of it.
 
     Parameters
     ----------
@@ -97,31 +126,26 @@ def fuse_chains(
         Tasks that may not be a part of a chain.
     keep : ndarray of bool, shape (n,)
         Tasks whose value is needed from outside.
-
-    Returns
-    -------
-    tasks : dict
-        The fused graph. A chain has a key that tells what it is made of, as in stock Dask,
-        and its last key is an alias of it.
-    members : dict
-        For the key of each chain, the keys of the tasks that it is made of.
     """
-    keys, nodes = table.keys, table.nodes
     after = _links(table, place, alone, keep)
-    if not len(after):
-        return dict(zip(keys, nodes, strict=True)), {}
+    if not after:
+        return Fused.nothing(table)
     chained = np.zeros(len(table), dtype=np.bool_)
     chained[[*after, *after.values()]] = True
-    tasks = {keys[i]: nodes[i] for i in np.flatnonzero(~chained).tolist()}
-    members: dict[Key, list[Key]] = {}
+    rows = np.flatnonzero(~chained)
+    keys, nodes = _taken(table, rows)
+    last: list[int] = []
+    members: dict[int, list[int]] = {}
     for first in sorted(after.keys() - after.values()):
         chain = [first]
         while chain[-1] in after:
             chain.append(after[chain[-1]])
-        fused = adapter.fuse_chain([nodes[i] for i in chain])
-        members[next(iter(fused))] = [keys[i] for i in chain]
-        tasks.update(fused)
-    return tasks, members
+        members[len(keys)] = chain
+        for key, node in adapter.fuse_chain([table.nodes[i] for i in chain]).items():
+            keys.append(key)
+            nodes.append(node)
+            last.append(chain[-1])
+    return Fused(keys, nodes, np.concatenate([rows, np.array(last, dtype=np.intp)]), members)
 
 
 def _links(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from dask.typing import Key
 from numpy.typing import NDArray
 
-from dask_pools.graph import adapter, fusion
+from dask_pools.graph import adapter
 from dask_pools.graph.carrying import Carried, carry
-from dask_pools.graph.layers import annotated_graph
+from dask_pools.graph.fusion import Fused, fuse_chains, fuse_into_consumers
+from dask_pools.graph.layers import Marks, annotated_graph
 from dask_pools.graph.options import Options
 from dask_pools.graph.pins import Pins, find_pins
 from dask_pools.graph.sizes import describe_blocks, estimate_nbytes
@@ -66,19 +66,10 @@ class Placing:
         self.make_tasks()
         labels, problem = self.label()
         carried = (carry if for_good else Carried.nothing)(self.table, labels, problem)
-        tasks, where, pins = self._fuse(carried, problem.pools)
-        graph = annotated_graph(
-            tasks,
-            where=where,
-            pins=pins,
-            free_pin=self.free_pin if self.pins.any else None,
-            moved=carried.moved,
-            placed=for_good,
-            others=self._other_annotations(),
-            output=adapter.layer_name(self.outputs[0]) if self.outputs else "nothing",
-        )
+        fused, rows, pins = self._fuse(carried)
+        graph = self._annotated(fused, rows, pins, carried, problem.pools, for_good)
         plan = Plan(
-            tasks=Counter(where[key] for key in tasks if key not in carried.moved),
+            tasks=_counted(carried.labels[rows[rows < len(self.table)]], problem.pools),
             transfers=tuple(carried.moved.values()),
         )
         return PlacedGraph(graph, plan)
@@ -246,50 +237,66 @@ class Placing:
 
     # ---- fusion
 
-    def _fuse(
-        self, carried: Carried, pools: tuple[str, ...]
-    ) -> tuple[fusion.Tasks, dict[Key, str | None], dict[Key, Pin | None]]:
-        """Fuse inside each pool what Dask would have fused."""
+    def _fuse(self, carried: Carried) -> tuple[Fused, NDArray[np.intp], NDArray[np.intp]]:
+        """Fuse inside each pool what Dask would have fused; tell rows and pins of what is left."""
         table, labels = carried.table, carried.labels
         added = np.zeros(len(table) - len(self.table), dtype=np.intp)
         keep = carried.crossing | table.mask(self.outputs)
         vanishing = np.concatenate([self.vanishing, added > 0]) & ~keep
-        pin = np.concatenate([np.where(self.has_pin, self.bound, 0), added])
-        names = [*pools, None]  # the label of an unplaced value is -1
-        where = dict(zip(table.keys, [names[label] for label in labels.tolist()], strict=True))
-        pins = dict(zip(table.keys, [self.pin_table[i] for i in pin.tolist()], strict=True))
-
-        def join(members: dict[Key, list[Key]]) -> None:
-            for key, group in members.items():
-                where[key] = where[group[-1]]
-                pins[key] = next((p for k in (key, *group) if (p := pins.get(k))), None)
-
-        tasks, members = fusion.fuse_into_consumers(table, vanishing)
-        join(members)
+        pins = np.concatenate([np.where(self.has_pin, self.bound, 0), added])
+        fused = fuse_into_consumers(table, vanishing)
+        rows, pins = fused.rows, _joined(fused, pins)
         if adapter.wants_linear_fusion():
-            if members:
-                still = [table.index[key] for key in tasks]
-                table, labels, keep = TaskTable.of(tasks), labels[still], keep[still]
-            alone = table.mask([*carried.moved, *self._delayed_keys(tasks)])
-            tasks, members = fusion.fuse_chains(table, labels, alone, keep)
-            join(members)
-            tasks = adapter.fuse_slices(tasks)
-            tasks = {
-                key: adapter.make_lazy(task) if adapter.makes_lists(task) else task
-                for key, task in tasks.items()
-            }
-        return tasks, where, pins
+            table = fused.table() if fused.members else table
+            alone = table.mask([*carried.moved, *self._delayed_keys(table)])
+            fused = fuse_chains(table, labels[rows], alone, keep[rows])
+            rows, pins = rows[fused.rows], _joined(fused, pins)
+        return fused, rows, pins
 
-    def _delayed_keys(self, tasks: fusion.Tasks) -> set[Key]:
+    def _delayed_keys(self, table: TaskTable) -> list[Key]:
         """Keys that only delayed values need: Dask does not fuse these, unless asked to."""
         if adapter.wants_delayed_fusion():
-            return set()
+            return []
         fused = [key for key in self.outputs if not adapter.is_delayed_key(key)]
         if len(fused) == len(self.outputs):
-            return set()
-        return tasks.keys() - adapter.needed(tasks, fused)
+            return []
+        return [table.keys[i] for i in np.flatnonzero(~table.needed(fused)).tolist()]
 
     # ---- annotations
+
+    def _annotated(
+        self,
+        fused: Fused,
+        rows: NDArray[np.intp],
+        pins: NDArray[np.intp],
+        carried: Carried,
+        pools: tuple[str, ...],
+        for_good: bool,
+    ) -> adapter.HighLevelGraph:
+        """Gather the tasks in layers, each annotated."""
+        names: list[str | None] = [*pools, None]  # the label of an unplaced value is -1
+        free_pin = self.free_pin if self.pins.any else None
+        shape = (len(names), len(self.pin_table), len(names))
+        sources = np.concatenate([np.full(len(self.table), UNPLACED), carried.sources])
+        # Numbers from 0 to the count of pools, for where it is and from where it comes.
+        kinds = np.ravel_multi_index(
+            (carried.labels[rows] % len(names), pins, sources[rows] % len(names)), shape
+        )
+
+        def marks(kind: int) -> Marks:
+            label, pin, source = (int(i) for i in np.unravel_index(kind, shape))
+            said = None if names[source] else self.pin_table[pin] or free_pin
+            return Marks(names[label], said, names[source])
+
+        return annotated_graph(
+            fused.keys,
+            fused.nodes,
+            kinds,
+            marks,
+            placed=for_good,
+            others=self._other_annotations(),
+            output=adapter.layer_name(self.outputs[0]) if self.outputs else "nothing",
+        )
 
     def _other_annotations(self) -> Callable[[Key], dict[str, Any]]:
         """Tell the annotations of other kinds that a task has, as far as Dask keeps them.
@@ -305,6 +312,20 @@ class Placing:
             return adapter.annotations_of(layers[self.layer_names[layer[i]]], key)
 
         return others
+
+
+def _joined(fused: Fused, pins: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Tell the pins of fused tasks: a task has a pin if any of its parts has one."""
+    joined = pins[fused.rows]
+    for at, rows in fused.members.items():
+        joined[at] = next((pin for pin in pins[rows[::-1]].tolist() if pin), 0)
+    return joined
+
+
+def _counted(labels: NDArray[np.intp], pools: tuple[str, ...]) -> dict[str | None, int]:
+    """Count the tasks in each pool, None for those which are unplaced; only where there are any."""
+    counts = np.bincount(labels + 1, minlength=len(pools) + 1).tolist()
+    return {name: count for name, count in zip([None, *pools], counts, strict=True) if count}
 
 
 def _nowhere(_: Key) -> None:

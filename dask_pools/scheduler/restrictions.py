@@ -116,7 +116,8 @@ def choose_pools(
         others = [key for key in tasks if key not in pools]
         if others:
             homeless.setdefault((None, default), []).extend(others)
-    for (place, pin), keys in homeless.items():
+    # What is wrong is a pin; where it led free tasks is said only if they are all there is.
+    for (place, pin), keys in sorted(homeless.items(), key=lambda item: item[0][1] is None):
         raise _no_pool(keys, place, pin, alive)
     return Choice(pools, default_pool)
 

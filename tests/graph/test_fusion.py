@@ -8,7 +8,7 @@ import numpy as np
 from dask._task_spec import Task, TaskRef, execute_graph
 
 from dask_pools.graph import adapter
-from dask_pools.graph.fusion import fuse_chains, fuse_into_consumers
+from dask_pools.graph.fusion import Fused, fuse_chains, fuse_into_consumers
 from dask_pools.graph.table import TaskTable
 
 
@@ -25,7 +25,15 @@ A, B, C, D = ("a", 0), ("b", 0), ("c", 0), ("d", 0)
 
 def into_consumers(tasks: dict, vanishing: set) -> dict:
     table = TaskTable.of(tasks)
-    return fuse_into_consumers(table, table.mask(vanishing))[0]
+    return made(fuse_into_consumers(table, table.mask(vanishing)))
+
+
+def made(fused: Fused) -> dict:
+    return dict(zip(fused.keys, fused.nodes, strict=True))
+
+
+def chains(table: TaskTable, fused: Fused) -> list:
+    return sorted([table.keys[i] for i in rows] for rows in fused.members.values())
 
 
 def values(tasks: dict, *keys) -> list:
@@ -74,16 +82,16 @@ def test_chains_are_fused_inside_one_place_only() -> None:
     tasks = graph(task(A, add, 1, 2), task(B, add, A, 1), task(C, add, B, 1), task(D, add, C, 1))
     table = TaskTable.of(tasks)
     place = np.array([0, 0, 1, 1])
-    fused, chains = fuse_chains(table, place, table.mask([]), table.mask([D, B]))
-    assert sorted(chains.values()) == [[A, B], [C, D]]
-    assert {len(list(adapter.members(t))) for t in fused.values()} == {1, 2}
-    assert values(fused, D) == [6]
+    fused = fuse_chains(table, place, table.mask([]), table.mask([D, B]))
+    assert chains(table, fused) == [[A, B], [C, D]]
+    assert {len(list(adapter.members(t))) for t in fused.nodes} == {1, 2}
+    assert values(made(fused), D) == [6]
 
 
 def test_a_value_needed_by_a_task_that_is_not_fused_keeps_its_key() -> None:
     tasks = graph(task(A, add, 1, 2), task(B, add, A, 1), task(C, add, B, 1))
     table = TaskTable.of(tasks)
-    fused, _ = fuse_chains(table, np.zeros(3, dtype=int), table.mask([C]), table.mask([C]))
+    fused = made(fuse_chains(table, np.zeros(3, dtype=int), table.mask([C]), table.mask([C])))
     assert C in fused
     assert B in fused
     assert values(fused, C) == [5]
@@ -100,6 +108,6 @@ def test_a_chain_ends_where_several_need_its_value() -> None:
         task(e, add, B, 2),
     )
     table = TaskTable.of(tasks)
-    fused, chains = fuse_chains(table, np.zeros(5, dtype=int), table.mask([]), table.mask([D, e]))
-    assert sorted(chains.values()) == [[A, B], [C, D]]
-    assert values(fused, D, e) == [6, 6]
+    fused = fuse_chains(table, np.zeros(5, dtype=int), table.mask([]), table.mask([D, e]))
+    assert chains(table, fused) == [[A, B], [C, D]]
+    assert values(made(fused), D, e) == [6, 6]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any, cast
 
 import dask
@@ -66,17 +66,18 @@ def as_tasks(dsk: dict[Key, Any]) -> dict[Key, GraphNode]:
     The whole graph at once: a key of another layer is recognised only then. Keys whose value
     is a future are left out, as they are made already.
     """
-    modern = [isinstance(task, GraphNode) and not isinstance(task, Alias) for task in dsk.values()]
-    if all(modern):
+    old = {key: task for key, task in dsk.items() if not isinstance(task, Task)}
+    if not old:
         return cast("dict[Key, GraphNode]", dsk)
-    old = {key: task for (key, task), new in zip(dsk.items(), modern, strict=True) if not new}
     converted = convert_legacy_graph(old, dsk.keys())
+    tasks = dict(dsk)
     # In the place of the old ones, so that the order stays.
-    return {
-        key: task if new else converted[key]
-        for (key, task), new in zip(dsk.items(), modern, strict=True)
-        if new or key in converted
-    }
+    for key in old:
+        if key in converted:
+            tasks[key] = converted[key]
+        else:
+            del tasks[key]
+    return cast("dict[Key, GraphNode]", tasks)
 
 
 def fuse_chain(chain: list[GraphNode]) -> dict[Key, GraphNode]:
