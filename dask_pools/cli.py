@@ -10,11 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dask_pools import __version__
+from dask_pools.errors import PoolError
 from dask_pools.units import format_bytes
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 #: What `demo` needs beyond the package itself: the extra "demo".
 _DEMO_PACKAGES = ("matplotlib", "netCDF4")
@@ -99,6 +104,94 @@ def demo(scale: float, seed: int, keep: Path | None, output: Path, workers: int)
     _require_packages()
     with _data_directory(keep) as directory:
         _run_demo(directory, scale, seed, output, workers)
+
+
+@pools.command("measure-links")
+@click.argument("scheduler")
+@click.option(
+    "--output",
+    metavar="YAML",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    default=Path("topology.yaml"),
+    show_default=True,
+    callback=_check_output,
+    help="The topology. If it exists, its prices and rules are kept, and its speeds replaced.",
+)
+@click.option(
+    "--pool",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="A pool to measure; give it twice or more often. Default: all that have workers.",
+)
+@click.option(
+    "--nbytes",
+    default="32 MB",
+    show_default=True,
+    help="Bytes that cross each link, at most.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Transfers over which they are shared out; the median counts.",
+)
+@click.option(
+    "--timeout",
+    default="5 min",
+    show_default=True,
+    help="How long one link may take.",
+)
+def measure(
+    scheduler: str, output: Path, names: tuple[str, ...], nbytes: str, rounds: int, timeout: str
+) -> None:
+    """Measure the links between the pools of the cluster at SCHEDULER.
+
+    SCHEDULER is the address of a scheduler, such as tcp://10.0.0.1:8786. Values that do not
+    compress are sent from a worker of each pool to a worker of each other pool, one link
+    after the other. Links that the topology forbids are left out. How fast they were goes into
+    the topology, a file of YAML that the planner reads.
+    """
+    from dask_pools.topology.measure import measure_links
+    from dask_pools.topology.probe import Measurement
+
+    moved = []
+
+    def tell(measured: Measurement) -> None:
+        moved.append(measured.nbytes)
+        link = measured.link
+        click.echo(
+            f"{link}: {format_bytes(link.bandwidth or 0)}/s, round trip {link.latency:g} s, "
+            f"measured with {format_bytes(measured.nbytes)}"
+        )
+
+    try:
+        with _client(scheduler) as client:
+            measure_links(
+                client,
+                pools=names or None,
+                nbytes=nbytes,
+                rounds=rounds,
+                timeout=timeout,
+                path=output,
+                on_link=tell,
+            )
+    except (PoolError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"Moved {format_bytes(sum(moved))} in all. The topology is in {output}")
+
+
+def _client(scheduler: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(scheduler, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(
+            f"there is no connection to a scheduler at {scheduler!r}: {error}. Give its address, "
+            "such as tcp://10.0.0.1:8786."
+        ) from error
 
 
 def _run_demo(directory: Path, scale: float, seed: int, output: Path, workers: int) -> None:

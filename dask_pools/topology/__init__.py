@@ -1,0 +1,1 @@
+"""Topologies: read, written, and measured between the workers of a cluster."""
