@@ -21,70 +21,110 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dask_pools.deploy.local import LocalPoolCluster
     from dask_pools.errors import (
+        BudgetError,
         DistributedChangedError,
         ExpressionArraysError,
         GraphvizError,
+        MeasurementError,
         PinConflictError,
         PlacementError,
         PluginMissingError,
         PoolError,
         PoolNameError,
+        ResidencyError,
         SchedulerPackageError,
+        TopologyError,
+        UnknownObjectiveError,
         UnknownPolicyError,
         UnknownPoolError,
     )
     from dask_pools.graph.annotate import get_pool, pool
+    from dask_pools.model import Link, Pool, Topology
     from dask_pools.observe.visualize import visualize_pools
+    from dask_pools.planning.plan import Plan
+    from dask_pools.planner import plan
     from dask_pools.planning.policies import register_policy
     from dask_pools.propagate import propagate_pools, propagate_pools_in_collection
     from dask_pools.scheduler.telemetry import link_bytes
+    from dask_pools.topology.classes import link_class
+    from dask_pools.topology.measure import measure_links
+    from dask_pools.topology.read import read_topology
+    from dask_pools.topology.write import write_topology
 
 #: The one place where the version is written; the build reads it here.
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetError",
     "DistributedChangedError",
     "ExpressionArraysError",
     "GraphvizError",
+    "Link",
     "LocalPoolCluster",
+    "MeasurementError",
     "PinConflictError",
     "PlacementError",
+    "Plan",
     "PluginMissingError",
+    "Pool",
     "PoolError",
     "PoolNameError",
+    "ResidencyError",
     "SchedulerPackageError",
+    "Topology",
+    "TopologyError",
+    "UnknownObjectiveError",
     "UnknownPolicyError",
     "UnknownPoolError",
     "get_pool",
     "link_bytes",
+    "link_class",
+    "measure_links",
+    "plan",
     "pool",
     "propagate_pools",
     "propagate_pools_in_collection",
+    "read_topology",
     "register_policy",
     "visualize_pools",
+    "write_topology",
 ]
 
 #: The module of each public name.
 _HOMES = {
+    "BudgetError": "dask_pools.errors",
     "DistributedChangedError": "dask_pools.errors",
     "ExpressionArraysError": "dask_pools.errors",
     "GraphvizError": "dask_pools.errors",
+    "Link": "dask_pools.model",
     "LocalPoolCluster": "dask_pools.deploy.local",
+    "MeasurementError": "dask_pools.errors",
     "PinConflictError": "dask_pools.errors",
     "PlacementError": "dask_pools.errors",
+    "Plan": "dask_pools.planning.plan",
     "PluginMissingError": "dask_pools.errors",
+    "Pool": "dask_pools.model",
     "PoolError": "dask_pools.errors",
     "PoolNameError": "dask_pools.errors",
+    "ResidencyError": "dask_pools.errors",
     "SchedulerPackageError": "dask_pools.errors",
+    "Topology": "dask_pools.model",
+    "TopologyError": "dask_pools.errors",
+    "UnknownObjectiveError": "dask_pools.errors",
     "UnknownPolicyError": "dask_pools.errors",
     "UnknownPoolError": "dask_pools.errors",
     "get_pool": "dask_pools.graph.annotate",
     "link_bytes": "dask_pools.scheduler.telemetry",
+    "link_class": "dask_pools.topology.classes",
+    "measure_links": "dask_pools.topology.measure",
+    "plan": "dask_pools.planner",
     "pool": "dask_pools.graph.annotate",
     "propagate_pools": "dask_pools.propagate",
     "propagate_pools_in_collection": "dask_pools.propagate",
+    "read_topology": "dask_pools.topology.read",
     "register_policy": "dask_pools.planning.policies",
     "visualize_pools": "dask_pools.observe.visualize",
+    "write_topology": "dask_pools.topology.write",
 }
 
 

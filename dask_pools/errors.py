@@ -10,15 +10,20 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "BudgetError",
     "DistributedChangedError",
     "ExpressionArraysError",
     "GraphvizError",
+    "MeasurementError",
     "PinConflictError",
     "PlacementError",
     "PluginMissingError",
     "PoolError",
     "PoolNameError",
+    "ResidencyError",
     "SchedulerPackageError",
+    "TopologyError",
+    "UnknownObjectiveError",
     "UnknownPolicyError",
     "UnknownPoolError",
 ]
@@ -26,6 +31,10 @@ __all__ = [
 
 class PoolError(Exception):
     """Base class of every error that dask_pools raises on purpose."""
+
+
+class BudgetError(PoolError, ValueError):
+    """A computation would exceed its budget, or the budget cannot be understood."""
 
 
 class PoolNameError(PoolError, ValueError):
@@ -44,8 +53,37 @@ class PlacementError(PoolError, ValueError):
     """A placement problem, or the labels which a policy returned, are not valid."""
 
 
+class ResidencyError(PoolError, ValueError):
+    """A computation cannot be placed, because data would leave a pool that it must not leave.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong.
+    chain : tuple, default ()
+        The tasks that force the crossing, each next to the one before it: their keys, or their
+        indices in a placement problem.
+    """
+
+    def __init__(self, message: str, chain: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.chain = chain
+
+
+class UnknownObjectiveError(PoolError, LookupError):
+    """There is no objective of this name."""
+
+
 class UnknownPolicyError(PoolError, LookupError):
     """No placement policy is registered under this name."""
+
+
+class TopologyError(PoolError, ValueError):
+    """A description of pools and links is not valid."""
+
+
+class MeasurementError(PoolError, RuntimeError):
+    """The links between the pools of a cluster could not be measured."""
 
 
 class GraphvizError(PoolError, RuntimeError):

@@ -7,7 +7,9 @@ scheduler plugin is on every scheduler that is used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from os import PathLike
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +17,16 @@ import dask
 
 from dask_pools.graph import adapter
 from dask_pools.graph.optimize import PoolOptimizer, place_layers
-from dask_pools.model import PIN
-from dask_pools.planning.policies import Policy, get_policy
+from dask_pools.graph.options import Options
+from dask_pools.model import PIN, Topology
+from dask_pools.planning.budget import parse_budget
+from dask_pools.planning.objective import check_objective
+from dask_pools.planning.policies import BUILT_IN, Policy, get_policy
 from dask_pools.scheduler.install import install_for_clients, submission_here
+from dask_pools.topology.read import read_topology
 
 #: Settings by which Dask lets the optimiser of a kind of collection be replaced.
-_HOOKS = ("array_optimize", "delayed_optimize", "bag_optimize")
+HOOKS = ("array_optimize", "delayed_optimize", "bag_optimize")
 
 
 class propagate_pools:  # noqa: N801 - a context manager is written in lower case, as dask.annotate
@@ -32,14 +38,34 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
     Parameters
     ----------
     policy : str or callable, optional
-        How tasks are placed: ``"mincut"`` (default) for the fewest bytes, ``"majority"`` for
-        the greedy rule of the first proof of concept, a name given to `register_policy`, or
-        a policy itself.
+        How tasks are placed: ``"mincut"`` for the least cost, ``"makespan"`` for the least time,
+        ``"majority"`` for the greedy rule of the first proof of concept, a name given to
+        `register_policy`, or a policy itself. Default: ``"makespan"`` if the objective is time,
+        else ``"mincut"``.
+    objective : {"bytes", "money", "time"}, default "bytes"
+        What is to be little: the bytes between pools; what they cost; the time of the busiest
+        link or pool.
+    topology : Topology, mapping, path or str, optional
+        Prices, speeds and rules of pools and links, or the YAML file that has them. Default:
+        Dask's configuration ``dask_pools.topology``, if it has one.
+    budget : str or float, optional
+        What a computation may cost at most between pools: a number of bytes, ``"5 GB"``, or
+        ``"2 USD"``. One that would exceed it is refused before it runs, with its plan.
+    exact_order : bool, default False
+        Whether reductions add up their blocks in Dask's own order. By default the blocks of
+        each pool are reduced first, so that one partial result of each pool crosses; results
+        are the same up to the order in which floating-point numbers are added.
 
     Raises
     ------
     UnknownPolicyError
         If no policy has this name.
+    ObjectiveError
+        If there is no such objective.
+    TopologyError
+        If the topology is not valid.
+    BudgetError
+        If the budget is none, or in another currency than the topology's prices.
     ExpressionArraysError
         If expression arrays are switched on, which ignore pins.
     SchedulerPackageError
@@ -63,12 +89,20 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
     np.float64(2.0)
     """
 
-    def __init__(self, policy: str | Policy = "mincut") -> None:
+    def __init__(
+        self,
+        policy: str | Policy | None = None,
+        *,
+        objective: str = "bytes",
+        topology: Topology | Mapping[str, Any] | str | PathLike[str] | None = None,
+        budget: str | float | None = None,
+        exact_order: bool = False,
+    ) -> None:
         adapter.require_graph_arrays()
-        # The function itself: the scheduler does not know the names registered here.
-        optimizer = PoolOptimizer(get_policy(policy), submission_here)
+        options = make_options(policy, objective, topology, budget, exact_order=exact_order)
+        optimizer = PoolOptimizer(options, submission_here)
         install_for_clients()
-        self._hooks = dict.fromkeys(_HOOKS, optimizer)
+        self._hooks = dict.fromkeys(HOOKS, optimizer)
         self._entered = 0
         # Now, so that a plain call is enough; leaving the context undoes it.
         self._settings: AbstractContextManager[Any] | None = dask.config.set(self._hooks)
@@ -90,6 +124,33 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
             self._settings.__exit__(kind, error, traceback)
             self._settings = None
             self._entered = 0
+
+
+def make_options(
+    policy: str | Policy | None = None,
+    objective: str = "bytes",
+    topology: Topology | Mapping[str, Any] | str | PathLike[str] | None = None,
+    budget: str | float | None = None,
+    *,
+    exact_order: bool = False,
+) -> Options:
+    """Check what the user says, and read what it refers to; as for `propagate_pools`."""
+    check_objective(objective)
+    if policy is None:
+        policy = "makespan" if objective == "time" else "mincut"
+    read = read_topology(topology)
+    limit = None if budget is None else parse_budget(budget)
+    if limit is not None and read is not None:
+        limit.check_currency(read.currency)
+    return Options(
+        # The function itself, if the scheduler does not know its name: it is registered here.
+        policy=policy if policy in BUILT_IN else get_policy(policy),
+        name=policy if isinstance(policy, str) else getattr(policy, "__name__", str(policy)),
+        objective=objective,
+        topology=read,
+        budget=limit,
+        exact_order=exact_order,
+    )
 
 
 def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> Any:
@@ -121,7 +182,7 @@ def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> An
     (None, 'ecmwf')
     """
     graph = adapter.high_level_graph(x)
-    pools = place_layers(graph, x.__dask_keys__(), policy)
+    pools = place_layers(graph, x.__dask_keys__(), Options(policy))
     annotations: dict[str, dict[str, Any] | None] = {}
     for name, layer in graph.layers.items():
         keys = {key: pools[key] for key in layer if key in pools}

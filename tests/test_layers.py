@@ -27,11 +27,13 @@ NUMBERS = {
     "planning": 1,
     "graph": 2,
     "scheduler": 3,
+    "topology": 3,
     "propagate": 4,
+    "planner": 5,
     "deploy": 4,
     "observe": 4,
-    "demo": 5,
-    "cli": 6,
+    "demo": 6,
+    "cli": 7,
 }
 #: Modules of number 0 are one vocabulary, and may use each other.
 VOCABULARY = 0

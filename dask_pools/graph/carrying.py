@@ -1,7 +1,8 @@
-"""Transfers: a task for each value and pool that receives it, which its consumers then use."""
+"""Tasks that bring a value into a pool: one for each value and pool, which its consumers use."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,15 @@ from dask.typing import Key
 from numpy.typing import NDArray
 
 from dask_pools.graph import adapter
+from dask_pools.graph.copies import copy_key, copy_task
 from dask_pools.graph.table import TaskTable
 from dask_pools.model import Link
 from dask_pools.planning.cost import crossings
 from dask_pools.planning.plan import Transfer
-from dask_pools.planning.problem import PlacementProblem
+from dask_pools.planning.problem import UNPLACED, PlacementProblem
+
+#: For each value that can be made anew anywhere, by its row, the tasks to repeat, itself last.
+Copyable = Mapping[int, Mapping[Key, adapter.GraphNode]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,35 +28,58 @@ class Carried:
     Parameters
     ----------
     table : TaskTable
-        The tasks: first those there were, then the ones that carry.
+        The tasks: those there were and that are still needed, then the ones that carry.
     labels : ndarray of intp, shape (n,)
         The pool of each of them.
-    sources : ndarray of intp
-        The pool from which each of those that carry takes its value.
+    origin : ndarray of intp, shape (n,)
+        The row that each had before; -1 for those which were added.
+    sources : ndarray of intp, shape (n,)
+        The pool from which each transfer takes its value; ``UNPLACED`` for other tasks.
     crossing : ndarray of bool, shape (n,)
         The tasks whose value is needed in another pool.
     moved : dict of key to Transfer
         The transfers, by the key of their task.
+    pairs : tuple of two ndarrays of intp
+        The value and the receiving pool of each transfer.
+    copies : int
+        Number of tasks that were added to make a value anew.
     """
 
     table: TaskTable
     labels: NDArray[np.intp]
+    origin: NDArray[np.intp]
     sources: NDArray[np.intp]
     crossing: NDArray[np.bool_]
     moved: dict[Key, Transfer]
+    pairs: tuple[NDArray[np.intp], NDArray[np.intp]]
+    copies: int
 
     @classmethod
-    def nothing(
-        cls, table: TaskTable, labels: NDArray[np.intp], _: PlacementProblem | None = None
-    ) -> Carried:
+    def nothing(cls, table: TaskTable, labels: NDArray[np.intp]) -> Carried:
         """Leave a graph as it is, but note which values would cross."""
-        far = _far(table, labels)
+        n = len(table)
         crossing = np.zeros(len(labels), dtype=np.bool_)
-        crossing[table.values[far]] = True
-        return cls(table, labels[: len(table)], labels[:0], crossing[: len(table)], {})
+        crossing[table.values[_far(table, labels)]] = True
+        none = np.zeros(0, dtype=np.intp)
+        return cls(
+            table=table,
+            labels=labels[:n],
+            origin=np.arange(n),
+            sources=np.full(n, UNPLACED, dtype=np.intp),
+            crossing=crossing[:n],
+            moved={},
+            pairs=(none, none),
+            copies=0,
+        )
 
 
-def carry(table: TaskTable, labels: NDArray[np.intp], problem: PlacementProblem) -> Carried:
+def carry(
+    table: TaskTable,
+    labels: NDArray[np.intp],
+    problem: PlacementProblem,
+    outputs: Iterable[Key],
+    copyable: Copyable,
+) -> Carried:
     """Add a task for each value and pool that receives it, and have it used.
 
     Parameters
@@ -62,28 +90,37 @@ def carry(table: TaskTable, labels: NDArray[np.intp], problem: PlacementProblem)
         The pool of each task, then of each value from outside; ``UNPLACED`` takes no part.
     problem : PlacementProblem
         What was solved; it knows the pools and the sizes.
+    outputs : iterable of keys
+        What is wanted of the graph.
+    copyable : mapping
+        Values which are made anew where they are needed, instead of being moved.
     """
     values, targets = crossings(problem, labels)
     if not len(values):
         return Carried.nothing(table, labels)
-    n, added, pools = len(table), len(values), len(problem.pools)
-    names = problem.pools
+    n, added, pools = len(table), len(values), problem.pools
+    again = np.isin(values, list(copyable))
     moved: dict[Key, Transfer] = {}
-    carriers: list[adapter.GraphNode] = []
+    keys, nodes = [*table.keys], [*table.nodes]
     sizes = problem.sizes[values].tolist()
-    sources = labels[values].tolist()
-    for v, p, q, nbytes in zip(values.tolist(), sources, targets.tolist(), sizes, strict=True):
-        value, link = table.name(v), Link(names[p], names[q])
-        key = transfer_key(value, link.source, link.target)
-        moved[key] = Transfer(value, link, nbytes)
-        carriers.append(adapter.transfer_task(key, value))
+    ways = zip(values.tolist(), labels[values].tolist(), targets.tolist(), strict=True)
+    for (v, p, q), nbytes, anew in zip(ways, sizes, again.tolist(), strict=True):
+        value = table.name(v)
+        if anew:
+            key = copy_key(value, pools[q])
+            node = copy_task(copyable[v], copyable[v], key)
+        else:
+            link = Link(pools[p], pools[q])
+            key = transfer_key(value, link.source, link.target)
+            moved[key] = Transfer(value, link, nbytes)
+            node = adapter.transfer_task(key, value)
+        keys.append(key)
+        nodes.append(node)
 
     # Consumers in another pool take the value from its carrier there.
     far = np.flatnonzero(_far(table, labels))
-    wanted = table.values[far] * pools + labels[table.consumers[far]]
-    carrier = n + np.searchsorted(values * pools + targets, wanted)
-    keys = [*table.keys, *moved]
-    nodes = [*table.nodes, *carriers]
+    wanted = table.values[far] * len(pools) + labels[table.consumers[far]]
+    carrier = n + np.searchsorted(values * len(pools) + targets, wanted)
     instead: dict[int, dict[Key, Key]] = {}
     for consumer, v, c in zip(
         table.consumers[far].tolist(), table.values[far].tolist(), carrier.tolist(), strict=True
@@ -97,20 +134,29 @@ def carry(table: TaskTable, labels: NDArray[np.intp], problem: PlacementProblem)
 
     needed = shift(table.values)
     needed[far] = carrier
+    carriers = np.arange(n, n + added)[~again]
+    whole = TaskTable(
+        keys,
+        nodes,
+        values=np.concatenate([needed, shift(values[~again])]),
+        consumers=np.concatenate([table.consumers, carriers]),
+        outside=table.outside,
+    )
     crossing = np.zeros(n + added, dtype=np.bool_)
-    crossing[values[values < n]] = True
+    crossing[values[(values < n) & ~again]] = True
+    # What is made anew elsewhere may be of no use any more where it was.
+    used = whole.needed(outputs) if again.any() else np.ones(n + added, dtype=np.bool_)
     return Carried(
-        table=TaskTable(
-            keys,
-            nodes,
-            values=np.concatenate([needed, shift(values)]),
-            consumers=np.concatenate([table.consumers, np.arange(n, n + added)]),
-            outside=table.outside,
-        ),
-        labels=np.concatenate([labels[:n], targets]),
-        sources=labels[values],
-        crossing=crossing,
+        table=whole.only(used),
+        labels=np.concatenate([labels[:n], targets])[used],
+        origin=np.concatenate([np.arange(n), np.full(added, -1)])[used],
+        sources=np.concatenate([np.full(n, UNPLACED), np.where(again, UNPLACED, labels[values])])[
+            used
+        ],
+        crossing=crossing[used],
         moved=moved,
+        pairs=(values[~again], targets[~again]),
+        copies=int(again.sum()),
     )
 
 

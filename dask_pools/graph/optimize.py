@@ -14,7 +14,7 @@ annotations, there are no transfers, and local schedulers run the graph as ever.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from dask_pools.graph.collector import paused_collector
 from dask_pools.graph.options import Options
 from dask_pools.graph.placing import PlacedGraph, Placing
 from dask_pools.graph.submission import SUBMISSION, Submission
+from dask_pools.graph.zones import Lossless
 from dask_pools.model import Pin
 
 logger = logging.getLogger("dask_pools")
@@ -80,6 +81,7 @@ def place_graph(
     pin: Pin | None = None,
     submission: Submission | None = None,
     transfers: bool | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> PlacedGraph:
     """Place every task of a graph.
 
@@ -98,12 +100,15 @@ def place_graph(
     transfers : bool or None
         Whether to place tasks and carry values between pools. By default, if there is a
         scheduler; otherwise only pins are kept.
+    variables : mapping, optional
+        Names of variables by layer. If given, the plan is explained: it names what crosses,
+        tells why, and how far from the optimum it is at most.
     """
     for_good = submission is not None if transfers is None else transfers
     placing = Placing(dsk, keys, options, pin, submission)
     # In a context of its own: layers made here must not take on annotations of the caller.
     with paused_collector():
-        return Context().run(placing.run, for_good=for_good)
+        return Context().run(placing.run, for_good=for_good, variables=variables)
 
 
 def place_layers(dsk: Any, keys: Any, options: Options) -> dict[Key, Pin | None]:
@@ -111,12 +116,12 @@ def place_layers(dsk: Any, keys: Any, options: Options) -> dict[Key, Pin | None]
 
     def run() -> dict[Key, Pin | None]:
         placing = Placing(dsk, keys, options)
-        placing.make_tasks({name: i for i, name in enumerate(placing.graph.layers)})
-        labels, problem = placing.label()
-        pins = [*((name,) for name in problem.pools), None]
-        return {
-            key: pins[label]
-            for key, label in zip(placing.table.keys, labels.tolist(), strict=False)
-        }
+        making = placing.making
+        zones = {name: i for i, name in enumerate(making.graph.layers)}
+        making.make(lossless=Lossless.NOTHING, reorder=False, zones=zones)
+        placing.place({})
+        pins = [*((name,) for name in placing.problem.pools), None]
+        found = zip(making.table.keys, placing.labels.tolist(), strict=False)
+        return {key: pins[label] for key, label in found}
 
     return Context().run(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dask_pools.model import Topology
+from dask_pools.planning.budget import Budget
 from dask_pools.planning.policies import Policy
 
 
@@ -16,15 +17,21 @@ class Options:
     ----------
     policy : str or callable
         How tasks are placed.
+    name : str
+        What the policy is called in plans.
     objective : {"bytes", "money", "time"}
         What is to be little.
     topology : Topology or None
         Rules, speeds and prices of pools and links; None if nothing is known of them.
+    budget : Budget or None
+        What may be spent between pools.
     exact_order : bool
         Whether reductions keep the order of their blocks, instead of being regrouped by pool.
     """
 
     policy: str | Policy = "mincut"
+    name: str = "mincut"
     objective: str = "bytes"
     topology: Topology | None = None
+    budget: Budget | None = None
     exact_order: bool = False

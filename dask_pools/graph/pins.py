@@ -36,6 +36,11 @@ class Pins:
         """Whether anything is pinned at all."""
         return bool(self.keys) or any(self.layers.values())
 
+    def pools(self) -> tuple[str, ...]:
+        """Name all the pools that pins lead to, sorted."""
+        pins = {*self.layers.values(), *self.keys.values()}
+        return tuple(sorted({name for pin in pins if pin for name in pin}))
+
 
 def find_pins(
     graph: adapter.HighLevelGraph, default: Pin | None, pools: Iterable[str] | None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,27 @@ from dask.typing import Key
 from numpy.typing import NDArray
 
 from dask_pools.graph import adapter
-from dask_pools.graph.carrying import Carried, carry
+from dask_pools.graph.carrying import Carried, Copyable, carry
+from dask_pools.graph.egress import find_confined
 from dask_pools.graph.fusion import Fused, fuse_chains, fuse_into_consumers
 from dask_pools.graph.layers import Marks, annotated_graph
+from dask_pools.graph.making import Making
 from dask_pools.graph.options import Options
-from dask_pools.graph.pins import Pins, find_pins
-from dask_pools.graph.sizes import describe_blocks, estimate_nbytes
+from dask_pools.graph.preview import explain_plan, make_plan
+from dask_pools.graph.rawness import Made
+from dask_pools.graph.reads import find_reads
+from dask_pools.graph.refusal import explain, shuffle_refused
+from dask_pools.graph.sizes import Sizes, estimate
 from dask_pools.graph.submission import Submission
-from dask_pools.graph.table import TaskTable
-from dask_pools.graph.zones import find_zones
-from dask_pools.model import Pin
+from dask_pools.graph.zones import Lossless
+from dask_pools.model import Pin, Topology
+from dask_pools.planning.basis import Basis
+from dask_pools.planning.bound import lower_bound
+from dask_pools.planning.objective import cost_matrix, make_work
 from dask_pools.planning.place import place
 from dask_pools.planning.plan import Plan
-from dask_pools.planning.problem import UNPLACED, PlacementProblem, uniform_costs
+from dask_pools.planning.problem import UNPLACED, PlacementProblem
+from dask_pools.planning.residency import PlacementConflictError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,27 @@ class PlacedGraph:
 
 
 class Placing:
-    """One graph on its way; each step leaves what the later ones need."""
+    """One graph on its way; each step leaves what the later ones need.
+
+    Parameters
+    ----------
+    dsk : HighLevelGraph or mapping
+        The graph.
+    keys : nested list of keys
+        What is wanted of it.
+    options : Options
+        How tasks are placed.
+    pin : tuple of str or None
+        The pin of what has no pin of its own.
+    submission : Submission or None
+        The circumstances of the submission; None if there is no scheduler.
+    """
+
+    #: What is known of the values, tasks first; those from outside follow.
+    sizes: Sizes
+    problem: PlacementProblem
+    #: The pool of each value, an index into those of the problem, or ``UNPLACED``.
+    labels: NDArray[np.intp]
 
     def __init__(
         self,
@@ -53,214 +81,205 @@ class Placing:
         pin: Pin | None = None,
         submission: Submission | None = None,
     ) -> None:
-        self.graph = adapter.as_graph(dsk)
         self.outputs = adapter.flat_keys(keys)
+        self.making = Making(adapter.as_graph(dsk), self.outputs, pin, submission)
         self.options = options
         self.submission = submission
-        self.free_pin: Pin | None = None if pin is None else ()
-        pools = None if submission is None else submission.topology.names
-        self.pins: Pins = find_pins(self.graph, pin, pools)
+        self.free_pin: Pin | None = () if pin is not None and self.making.pins.any else None
+        self.topology = _topology(options, submission)
 
-    def run(self, *, for_good: bool) -> PlacedGraph:
-        """Go all the way; ``for_good`` says whether tasks are placed, and values carried."""
-        self.make_tasks()
-        labels, problem = self.label()
-        carried = (carry if for_good else Carried.nothing)(self.table, labels, problem)
+    def run(self, *, for_good: bool, variables: Mapping[str, str] | None = None) -> PlacedGraph:
+        """Go all the way.
+
+        Parameters
+        ----------
+        for_good : bool
+            Whether tasks are placed, and values carried; otherwise only pins are kept.
+        variables : mapping, optional
+            Names of variables by layer. If given, the plan is explained.
+        """
+        reorder = for_good and not self.options.exact_order
+        self.making.make(lossless=self._lossless(), reorder=reorder)
+        copyable = self.making.copyable() if for_good else {}
+        self.place(copyable)
+        table, labels = self.making.table, self.labels
+        if for_good:
+            carried = carry(table, labels, self.problem, self.outputs, copyable)
+        else:
+            carried = Carried.nothing(table, labels)
         fused, rows, pins = self._fuse(carried)
-        graph = self._annotated(fused, rows, pins, carried, problem.pools, for_good)
-        plan = Plan(
-            tasks=_counted(carried.labels[rows[rows < len(self.table)]], problem.pools),
-            transfers=tuple(carried.moved.values()),
-        )
-        return PlacedGraph(graph, plan)
+        plan = self._plan(carried, rows)
+        if self.options.budget is not None:
+            self.options.budget.check(plan)
+        if variables is not None:
+            plan = self._explained(plan, carried, variables)
+        return PlacedGraph(self._annotated(fused, rows, pins, carried, for_good), plan)
 
-    # ---- layers
-
-    def make_tasks(self, zones: dict[str, int] | None = None) -> None:
-        """Fuse blockwise layers inside zones, cull, and make the tasks."""
-        graph, pins = self.graph, self.pins
-        self.blocks = describe_blocks(graph)
-        mixed = pins.mixed | {n for n, layer in graph.layers.items() if adapter.has_futures(layer)}
-        if zones is None:
-            zones = find_zones(graph, pins.layers, mixed, self.blocks)
-        annotations: dict[str, dict[str, Any] | None] = {
-            name: {"zone": zone} for name, zone in zones.items()
-        }
-        fused = adapter.fuse_blockwise(adapter.with_annotations(graph, annotations), self.outputs)
-        # What Dask would fuse if it knew of no pools; asked for only if zones made a difference.
-        apart = len(set(zones.values())) > 1
-        vanishing = adapter.fused_away(graph, self.outputs) if apart else set()
-        raw: dict[Key, Any] = {}
-        runs: list[tuple[str, int]] = []
-        for name, layer in adapter.cull(fused, self.outputs).items():
-            before = len(raw)
-            raw.update(adapter.layer_tasks(layer))
-            runs.append((name, len(raw) - before))
-        made_by = np.repeat(np.arange(len(runs), dtype=np.int32), [count for _, count in runs])
-        tasks = adapter.as_tasks(raw)
-        if len(tasks) < len(raw):
-            made_by = made_by[np.fromiter((key in tasks for key in raw), np.bool_, len(raw))]
-        # What culling layers leaves of the tasks that nobody needs hangs on the hash seed.
-        table = TaskTable.of(tasks)
-        needed = table.needed(self.outputs)
-        self.table, self.layer = table.only(needed), made_by[needed]
-        self.layer_names = [name for name, _ in runs]
-        self._pins_of_layers(zones, set(fused.layers))
-        self.vanishing = self._by_layer([name in vanishing for name in self.layer_names], np.bool_)
-
-    def _by_layer(self, values: list[Any], dtype: Any) -> NDArray[Any]:
-        """Spread what is known of each layer over its tasks."""
-        return np.array(values, dtype=dtype)[self.layer]
-
-    # ---- pins
-
-    def _pins_of_layers(self, zones: dict[str, int], left: set[str]) -> None:
-        """Find the pin of each task, by its layer or its key, as a number in a table of pins.
-
-        The task of a zone is bound as the zone is; it *has* the pin only if it, or a layer that
-        became a part of it, was pinned by the user.
-        """
-        zone_pin = {zone: pin for name, zone in zones.items() if (pin := self.pins.layers[name])}
-        bound = [zone_pin.get(zones[name]) for name in self.layer_names]
-        self.pin_table: list[Pin | None] = [None]
-        codes: dict[Pin, int] = {}
-
-        def code(pin: Pin | None) -> int:
-            if not pin:
-                return 0
-            if pin not in codes:
-                codes[pin] = len(self.pin_table)
-                self.pin_table.append(pin)
-            return codes[pin]
-
-        self.code_of_pin = code
-        self.bound = self._by_layer([code(pin) for pin in bound], np.intp)
-        pinned = self._layers_with_pins(left)
-        self.has_pin = self._by_layer([name in pinned for name in self.layer_names], np.bool_)
-        for key, pin in self.pins.keys.items():
-            i = self.table.index.get(key)
-            if i is not None:
-                self.bound[i] = code(pin)
-                self.has_pin[i] = True
-
-    def _layers_with_pins(self, left: set[str]) -> set[str]:
-        """Layers that are pinned, or that a pinned layer has become a part of."""
-        dependents = self.graph.dependents
-        found: set[str] = set()
-        for name, pin in self.pins.layers.items():
-            stack = [name] if pin else []
-            while stack:
-                layer = stack.pop()
-                if layer in left:
-                    found.add(layer)
-                else:
-                    stack += dependents.get(layer, ())
-        return found
-
-    def _bind_known(self) -> None:
-        """Bind free tasks that an earlier submission has brought to the scheduler.
-
-        They stay where they are, whatever would be better now: the scheduler would keep them
-        anyway, with the inputs that they had.
-        """
-        if self.submission is None:
-            return
-        there = set(self.submission.topology.names)
-        known = self.submission.known
-        for i in [i for i, key in enumerate(self.table.keys) if key in known]:
-            if not self.bound[i]:
-                key = self.table.keys[i]
-                residence = self.submission.residence(key)
-                if residence is not None and residence.pin and there.issuperset(residence.pin):
-                    self.bound[i] = self.code_of_pin(residence.pin)
+    def _lossless(self) -> Lossless:
+        """Say what may be fused before it is known where tasks run."""
+        if self.options.objective == "time":
+            return Lossless.NOTHING
+        pools = self.making.pins.pools()
+        rules = self.topology
+        if rules is not None and any(rules.pool(name).egress == "aggregates" for name in pools):
+            return Lossless.SOURCES
+        costs = cost_matrix(self.topology, pools, self.options.objective)
+        between = costs[~np.eye(len(pools), dtype=np.bool_)]
+        equal = bool((between == between[:1]).all() and np.isfinite(between).all())
+        return Lossless.ALL if equal else Lossless.SOURCES
 
     # ---- placement
 
-    def label(self) -> tuple[NDArray[np.intp], PlacementProblem]:
-        """Build the placement problem and have it solved; labels of the tasks, and outsiders."""
-        table = self.table
-        self._bind_known()
-        outside = self._outside()
-        sizes = estimate_nbytes(
-            dict(zip(table.keys, table.nodes, strict=True)),
-            self.blocks,
-            {key: size for key, (_, size) in outside.items()},
-        )
-        codes = [*self.bound.tolist(), *(self.code_of_pin(pin) for pin, _ in outside.values())]
-        pools = tuple(sorted({name for i in set(codes) for name in self.pin_table[i] or ()}))
-        rows = np.array([np.isin(pools, pin or pools) for pin in self.pin_table], dtype=np.bool_)
+    def place(self, copyable: Copyable) -> None:
+        """Build the placement problem and have it solved."""
+        making, table = self.making, self.making.table
+        outside = making.outside()
+        codes = [*making.bound.tolist(), *(making.code(pin) for pin, _ in outside.values())]
+        pools = {name for code in set(codes) for name in making.pin_table[code] or ()}
+        if self.options.objective == "time" and pools and self.submission is not None:
+            pools |= set(self.submission.topology.names)
+        self.sizes = self._estimate(outside)
+        self.problem = problem = self._problem(tuple(sorted(pools)), codes, outside, copyable)
+        self.labels = np.full(len(codes), UNPLACED, dtype=np.intp)
+        if not pools:
+            return
+        # Values made earlier without a place take no part: what needs them can be anywhere.
+        self.part = problem.pinned | (np.arange(len(codes)) < len(table))
+        self.whole = problem if self.part.all() else problem.restricted(self.part)
+        try:
+            self.labels[self.part] = place(self.whole, self.options.policy)
+        except PlacementConflictError as error:
+            names = np.flatnonzero(self.part)
+            guessed = self._basis()[self.part] == Basis.ASSUMED
+            raise explain(
+                error.conflict,
+                self.whole,
+                lambda value: table.name(int(names[value])),
+                self.topology or Topology(()),
+                guessed,
+            ) from None
+        # The steps of a P2P shuffle stay unplaced: distributed binds them to workers of its own
+        # choice, and knows them by what they need, so that no transfer may come between.
+        shuffled = making.shuffles()
+        if shuffled and self.whole.forbids:
+            raise shuffle_refused(table.name(shuffled[0]))
+        self.labels[shuffled] = UNPLACED
+
+    def _estimate(self, outside: Mapping[Key, tuple[Pin | None, float]]) -> Sizes:
+        table, learned = self.making.table, self.submission.learned if self.submission else {}
+        nbytes = {key: size for key, (_, size) in outside.items()}
+        needs = table.values, table.consumers
+        sizes = estimate(table.tasks(), self.making.blocks, nbytes, learned, needs)
+        new, old = list(self.making.like), list(self.making.like.values())
+        sizes.nbytes[new], sizes.basis[new] = sizes.nbytes[old], sizes.basis[old]
+        return sizes
+
+    def _basis(self) -> NDArray[np.int8]:
+        """Say of each value what its size rests on; those from outside are there."""
+        there = np.full(len(self.making.table.outside), Basis.EXACT, dtype=np.int8)
+        return np.concatenate([self.sizes.basis, there])
+
+    def _problem(
+        self,
+        pools: tuple[str, ...],
+        codes: list[int],
+        outside: Mapping[Key, tuple[Pin | None, float]],
+        copyable: Copyable,
+    ) -> PlacementProblem:
+        making, table = self.making, self.making.table
+        rows = np.array([np.isin(pools, pin or pools) for pin in making.pin_table], dtype=np.bool_)
         pin = np.array(codes, dtype=np.intp)
+        nbytes = self.sizes.nbytes.copy()
+        # What can be made where it is needed costs nothing to have there.
+        nbytes[list(copyable)] = 0.0
+        durations = np.concatenate([self.sizes.seconds, np.zeros(len(outside))])
         problem = PlacementProblem(
             pools=pools,
-            sizes=np.array([*sizes.values(), *(s for _, s in outside.values())], dtype=np.float64),
+            sizes=np.concatenate([nbytes, [size for _, size in outside.values()]]),
             allowed=rows[pin],
             values=table.values,
             consumers=table.consumers,
-            costs=uniform_costs(len(pools)),
+            costs=cost_matrix(self.topology, pools, self.options.objective),
             bound=pin > 0,
+            work=make_work(self.topology, pools, durations),
         )
-        if not pools:
-            return np.full(len(pin), UNPLACED, dtype=np.intp), problem
-        # Values made earlier without a place take no part: what needs them can be anywhere.
-        part = (pin > 0) | (np.arange(len(pin)) < len(table))
-        labels = np.full(len(pin), UNPLACED, dtype=np.intp)
-        whole = problem if part.all() else problem.restricted(part)
-        labels[part] = place(whole, self.options.policy)
-        # The steps of a P2P shuffle stay unplaced: distributed binds them to workers of its own
-        # choice, and knows them by what they need, so that no transfer may come between.
-        labels[self._shuffles()] = UNPLACED
-        return labels, problem
+        made = Made(
+            making.graph, making.blocks, making.pins, table, making.layer, making.layer_names
+        )
+        guessed = self._basis() == Basis.ASSUMED
+        confined = find_confined(made, problem, self.topology, guessed)
+        return problem if confined is None else replace(problem, confined=confined)
 
-    def _outside(self) -> dict[Key, tuple[Pin | None, float]]:
-        """Tell where the values of earlier computations are, and how large."""
-        residence = self.submission.residence if self.submission else _nowhere
-        found: dict[Key, tuple[Pin | None, float]] = {}
-        for key in self.table.outside:
-            known = residence(key)
-            found[key] = (known.pin, float(known.nbytes or 0)) if known else (None, 0.0)
-        return found
+    # ---- plan
 
-    def _shuffles(self) -> list[int]:
-        """Find the steps of P2P shuffles; the tasks of a blockwise layer are all of a kind."""
-        nodes = self.table.nodes
-        starts = np.searchsorted(self.layer, np.arange(len(self.layer_names) + 1)).tolist()
-        found: list[int] = []
-        for name, start, stop in zip(self.layer_names, starts, starts[1:], strict=False):
-            if start == stop:
-                continue
-            if isinstance(self.graph.layers.get(name), adapter.Blockwise):
-                if adapter.is_shuffle(nodes[start]):
-                    found += range(start, stop)
-            else:
-                found += [i for i in range(start, stop) if adapter.is_shuffle(nodes[i])]
-        return found
+    def _plan(self, carried: Carried, rows: NDArray[np.intp]) -> Plan:
+        labels = carried.labels[rows[carried.sources[rows] == UNPLACED]]
+        counts = np.bincount(labels + 1, minlength=len(self.problem.pools) + 1).tolist()
+        names: list[str | None] = [None, *self.problem.pools]
+        return make_plan(
+            self.problem,
+            self.labels,
+            tasks={name: count for name, count in zip(names, counts, strict=True) if count},
+            transfers=tuple(carried.moved.values()),
+            crossing=carried.pairs,
+            basis=self.sizes.basis,
+            topology=self.topology,
+            policy=self.options.name,
+            objective=self.options.objective,
+            copies=carried.copies,
+            regrouped=self.making.regrouped,
+        )
+
+    def _explained(self, plan: Plan, carried: Carried, variables: Mapping[str, str]) -> Plan:
+        making, table = self.making, self.making.table
+        pinned = making.pins.mixed | {name for name, pin in making.pins.layers.items() if pin}
+        reads = find_reads(making.graph, making.blocks, pinned, making.layer_names)
+        sizes = self.problem.sizes
+        plan = explain_plan(
+            plan,
+            self.problem,
+            self.labels,
+            names=[*table.keys, *table.outside],
+            crossing=carried.pairs,
+            basis=self.sizes.basis,
+            nbytes_read=reads.nbytes(table, making.layer_names, making.layer, sizes),
+            sources=reads.arrays,
+            variables=variables,
+            earlier=len(table),
+        )
+        if plan.cost and self.options.objective != "time":
+            bound = lower_bound(self.whole, self.labels[self.part])
+            # Costs in money have a tiny share for bytes, by which the bound may exceed them.
+            plan = replace(plan, bound=min(bound, plan.cost))
+        return plan
 
     # ---- fusion
 
     def _fuse(self, carried: Carried) -> tuple[Fused, NDArray[np.intp], NDArray[np.intp]]:
         """Fuse inside each pool what Dask would have fused; tell rows and pins of what is left."""
-        table, labels = carried.table, carried.labels
-        added = np.zeros(len(table) - len(self.table), dtype=np.intp)
+        making, table, labels = self.making, carried.table, carried.labels
         keep = carried.crossing | table.mask(self.outputs)
-        vanishing = np.concatenate([self.vanishing, added > 0]) & ~keep
-        pins = np.concatenate([np.where(self.has_pin, self.bound, 0), added])
+        old = carried.origin >= 0
+        vanishing = old & making.vanishing[carried.origin] & ~keep
+        pins = np.where(old & making.has_pin[carried.origin], making.bound[carried.origin], 0)
         fused = fuse_into_consumers(table, vanishing)
         rows, pins = fused.rows, _joined(fused, pins)
         if adapter.wants_linear_fusion():
             table = fused.table() if fused.members else table
-            alone = table.mask([*carried.moved, *self._delayed_keys(table)])
+            alone = table.mask([*carried.moved, *self._delayed_keys(fused)])
             fused = fuse_chains(table, labels[rows], alone, keep[rows])
             rows, pins = rows[fused.rows], _joined(fused, pins)
         return fused, rows, pins
 
-    def _delayed_keys(self, table: TaskTable) -> list[Key]:
+    def _delayed_keys(self, fused: Fused) -> list[Key]:
         """Keys that only delayed values need: Dask does not fuse these, unless asked to."""
         if adapter.wants_delayed_fusion():
             return []
-        fused = [key for key in self.outputs if not adapter.is_delayed_key(key)]
-        if len(fused) == len(self.outputs):
+        wanted = [key for key in self.outputs if not adapter.is_delayed_key(key)]
+        if len(wanted) == len(self.outputs):
             return []
-        return [table.keys[i] for i in np.flatnonzero(~table.needed(fused)).tolist()]
+        table = fused.table()
+        return [table.keys[i] for i in np.flatnonzero(~table.needed(wanted)).tolist()]
 
     # ---- annotations
 
@@ -270,22 +289,19 @@ class Placing:
         rows: NDArray[np.intp],
         pins: NDArray[np.intp],
         carried: Carried,
-        pools: tuple[str, ...],
         for_good: bool,
     ) -> adapter.HighLevelGraph:
         """Gather the tasks in layers, each annotated."""
-        names: list[str | None] = [*pools, None]  # the label of an unplaced value is -1
-        free_pin = self.free_pin if self.pins.any else None
-        shape = (len(names), len(self.pin_table), len(names))
-        sources = np.concatenate([np.full(len(self.table), UNPLACED), carried.sources])
-        # Numbers from 0 to the count of pools, for where it is and from where it comes.
+        names: list[str | None] = [*self.problem.pools, None]  # an unplaced value has label -1
+        table = self.making.pin_table
+        shape = (len(names), len(table), len(names))
         kinds = np.ravel_multi_index(
-            (carried.labels[rows] % len(names), pins, sources[rows] % len(names)), shape
+            (carried.labels[rows] % len(names), pins, carried.sources[rows] % len(names)), shape
         )
 
         def marks(kind: int) -> Marks:
             label, pin, source = (int(i) for i in np.unravel_index(kind, shape))
-            said = None if names[source] else self.pin_table[pin] or free_pin
+            said = None if names[source] else table[pin] or self.free_pin
             return Marks(names[label], said, names[source])
 
         return annotated_graph(
@@ -303,15 +319,25 @@ class Placing:
 
         Dask drops those of arrays and bags when it fuses, and keeps those of delayed values.
         """
-        layers, index, layer = self.graph.layers, self.table.index, self.layer
+        making = self.making
+        layers, index, layer = making.graph.layers, making.table.index, making.layer
 
         def others(key: Key) -> dict[str, Any]:
             i = index.get(key) if adapter.is_delayed_key(key) else None
             if i is None:
                 return {}
-            return adapter.annotations_of(layers[self.layer_names[layer[i]]], key)
+            return adapter.annotations_of(layers[making.layer_names[layer[i]]], key)
 
         return others
+
+
+def _topology(options: Options, submission: Submission | None) -> Topology | None:
+    """Join what the user says of pools and links with what is there now."""
+    if submission is None:
+        return options.topology
+    if options.topology is None:
+        return submission.topology
+    return options.topology.among(submission.topology)
 
 
 def _joined(fused: Fused, pins: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -320,13 +346,3 @@ def _joined(fused: Fused, pins: NDArray[np.intp]) -> NDArray[np.intp]:
     for at, rows in fused.members.items():
         joined[at] = next((pin for pin in pins[rows[::-1]].tolist() if pin), 0)
     return joined
-
-
-def _counted(labels: NDArray[np.intp], pools: tuple[str, ...]) -> dict[str | None, int]:
-    """Count the tasks in each pool, None for those which are unplaced; only where there are any."""
-    counts = np.bincount(labels + 1, minlength=len(pools) + 1).tolist()
-    return {name: count for name, count in zip([None, *pools], counts, strict=True) if count}
-
-
-def _nowhere(_: Key) -> None:
-    """Look a value up where there is no scheduler."""

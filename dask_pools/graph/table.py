@@ -82,6 +82,10 @@ class TaskTable:
         """The number of the task of each key."""
         return dict(zip(self.keys, range(len(self.keys)), strict=True))
 
+    def tasks(self) -> dict[Key, adapter.GraphNode]:
+        """Return the tasks by key, in their order."""
+        return dict(zip(self.keys, self.nodes, strict=True))
+
     def name(self, value: int) -> Key:
         """Return the key of a value, made by a task or from outside."""
         n = len(self.keys)

@@ -16,17 +16,32 @@ The rules, each for a task t and the value d it needs, w(.) being sizes in bytes
    the values that it alone needs. Then t moves to its inputs.
 3. *Nothing to decide*: layers that are connected with pins to one pool only.
 
-Rule 1 needs costs that obey the triangle inequality, which uniform costs do.
+What is without loss hangs on the costs (`Lossless`). The rules as they stand need a byte to
+cost the same on every link. Where links differ in price, or some may not be used, a value could
+go a roundabout way, and only sources move to their consumers (a part of rule 1), beside what
+rule 3 says. Where time counts, work itself is to be divided, and every layer is a zone.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from enum import IntEnum
 
 from dask_pools.graph import adapter
 from dask_pools.graph.sizes import Blocks
 from dask_pools.model import Pin
+
+
+class Lossless(IntEnum):
+    """Which contractions lose nothing, whatever the placement of the rest will be."""
+
+    #: None: each layer is to be placed on its own.
+    NOTHING = 0
+    #: Of sources with their consumers, and of what is connected with one pool only.
+    SOURCES = 1
+    #: All of the rules: a byte costs the same on every link.
+    ALL = 2
 
 
 def find_zones(
@@ -34,6 +49,7 @@ def find_zones(
     pins: Mapping[str, Pin | None],
     mixed: set[str],
     blocks: Mapping[str, Blocks],
+    lossless: Lossless = Lossless.ALL,
 ) -> dict[str, int]:
     """Find the zone of each layer of a graph.
 
@@ -47,6 +63,8 @@ def find_zones(
         Layers whose tasks have different pins.
     blocks : mapping
         Sizes of the blocks of array layers.
+    lossless : Lossless, default Lossless.ALL
+        Which contractions the costs allow.
 
     Returns
     -------
@@ -55,15 +73,17 @@ def find_zones(
     """
     zones = _Zones(graph, pins, mixed, blocks)
     order = adapter.sorted_layers(graph)
-    zones.join_undecided(order)
-    # Sources first, so that they do not keep others from following; values that neither grow
-    # nor shrink follow their inputs, which are more often all in one zone.
-    for name in order:
-        zones.pull_source(name)
-    for name in order:
-        zones.follow(name)
-    for name in reversed(order):
-        zones.pull(name)
+    if lossless >= Lossless.SOURCES:
+        zones.join_undecided(order)
+        # Sources first, so that they do not keep others from following; values that neither
+        # grow nor shrink follow their inputs, which are more often all in one zone.
+        for name in order:
+            zones.pull_source(name)
+    if lossless >= Lossless.ALL:
+        for name in order:
+            zones.follow(name)
+        for name in reversed(order):
+            zones.pull(name)
     numbers: dict[str, int] = {}
     return {name: numbers.setdefault(zones.find(name), len(numbers)) for name in order}
 

@@ -9,6 +9,7 @@ from dask.typing import Key
 from distributed import SchedulerPlugin
 
 from dask_pools.scheduler import private
+from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.replicas import drop_carried
 from dask_pools.scheduler.stealing import PoolStealing
@@ -101,6 +102,8 @@ class PoolsPlugin(SchedulerPlugin):
             )
             undo.callback(private.add_handler(scheduler, LINK_BYTES, links.link_bytes))
             undo.callback(private.add_handler(scheduler, CROSSINGS, links.crossings))
+            asked = Circumstances(submissions.describe)
+            undo.callback(private.add_handler(scheduler, CIRCUMSTANCES, asked.answer))
             undo.callback(links.leave_future_workers)
             # At once, and not by distributed when `start` has returned: a second plugin
             # must find this one, and this one must find itself.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dask._expr import _AnnotationsTombstone
+from dask._expr import FinalizeCompute, _AnnotationsTombstone
 from dask._task_spec import (
     TaskRef,
 )
-from dask.base import is_dask_collection
+from dask.base import collections_to_expr, is_dask_collection
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
@@ -141,6 +141,34 @@ def has_futures(layer: Layer) -> bool:
     return isinstance(layer, MaterializedLayer) and any(
         isinstance(task, TaskRef) for task in layer.mapping.values()
     )
+
+
+def future_keys(graph: HighLevelGraph) -> list[Key]:
+    """Keys of the values of earlier computations that a graph uses, sorted."""
+    found = {
+        task.key
+        for layer in graph.layers.values()
+        if isinstance(layer, MaterializedLayer)
+        for task in layer.mapping.values()
+        if isinstance(task, TaskRef)
+    }
+    return sorted(found, key=str)
+
+
+def materialise(collections: Sequence[Any], *, finalise: bool) -> None:
+    """Have Dask optimise and make the graph of some collections, as computing them would.
+
+    Parameters
+    ----------
+    collections : sequence of dask collection
+        All that one computation would get.
+    finalise : bool
+        With the last steps of ``compute``, which gather the result of each collection.
+    """
+    expression = collections_to_expr(list(collections), True)
+    if finalise:
+        expression = FinalizeCompute(expression)
+    expression.optimize().__dask_graph__()
 
 
 def is_delayed_key(key: Key) -> bool:
