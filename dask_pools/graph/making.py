@@ -9,7 +9,7 @@ from dask.typing import Key
 from numpy.typing import NDArray
 
 from dask_pools.graph import adapter
-from dask_pools.graph.copies import find_copyable
+from dask_pools.graph.copies import LONGEST_COPY, find_copyable
 from dask_pools.graph.pins import Pins, find_pins
 from dask_pools.graph.regroup import Regrouped, find_trees, regroup
 from dask_pools.graph.sizes import describe_blocks
@@ -220,14 +220,20 @@ class Making:
 
     def copyable(self) -> dict[int, dict[Key, adapter.GraphNode]]:
         """Find values that can be made anew in any pool, by row, with the tasks to repeat."""
+        table, known = self.table, self.submission.known if self.submission else ()
         free = (self.bound == 0) & ~self.has_pin
-        sources = np.bincount(self.table.consumers, minlength=len(self.table)) == 0
-        if not (free & sources).any():
-            return {}
-        index, known = self.table.index, self.submission.known if self.submission else ()
-        tasks = self.table.tasks()
-        found = find_copyable(tasks, lambda key: not free[index[key]] or key in known)
-        return {index[key]: {part: tasks[part] for part in parts} for key, parts in found.items()}
+        # Sources, and what is made of nothing but them.
+        candidate = free & (np.bincount(table.consumers, minlength=len(table)) == 0)
+        inside = np.append(candidate, np.zeros(len(table.outside), dtype=np.bool_))
+        for _ in range(LONGEST_COPY if candidate.any() else 0):
+            others = np.bincount(table.consumers[~inside[table.values]], minlength=len(table))
+            inside[: len(table)] = free & (others == 0)
+        rows = np.flatnonzero(inside[: len(table)]).tolist()
+        tasks = {table.keys[i]: table.nodes[i] for i in rows}
+        found = find_copyable(tasks, lambda key: key in known) if tasks else {}
+        return {
+            table.index[key]: {part: tasks[part] for part in parts} for key, parts in found.items()
+        }
 
     def shuffles(self) -> list[int]:
         """Find the steps of P2P shuffles; the tasks of a blockwise layer are all of a kind."""

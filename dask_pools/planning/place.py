@@ -1,4 +1,4 @@
-"""Placing a problem: settle what needs no policy, ask the policy for the rest, check it."""
+"""Placing a problem: settle what needs no policy, ask the policy for the rest, check, balance."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from dask_pools.errors import PlacementError
-from dask_pools.planning.policies import Policy, get_policy
-from dask_pools.planning.problem import UNPLACED, PlacementProblem
+from dask_pools.planning.answer import check_answer, lawless
+from dask_pools.planning.balance import balance
+from dask_pools.planning.components import Components
+from dask_pools.planning.conflict import first_forbidden
+from dask_pools.planning.policies import Policy, get_policy, traits_of
+from dask_pools.planning.problem import PlacementProblem
+from dask_pools.planning.residency import conflict_error, prune
 
 
 def place(problem: PlacementProblem, policy: str | Policy = "mincut") -> NDArray[np.intp]:
     """Place the values of a problem.
 
     Values that hang together with no pinned one stay ``UNPLACED``: they may run anywhere.
-    Where everything that hangs together may be in one pool, it is placed there, in the first
-    such pool, at no cost. The policy is asked about the other values only, so that planning
-    takes time for what needs a decision.
+    Where everything that hangs together may be in one pool, it is placed there, at no cost; if
+    there are several such pools, so that each has its share of the work. The policy is asked
+    about the other values only, so that planning takes time for what needs a decision, unless
+    it wants to be asked about all (`dask_pools.planning.policies.Traits`). Among placements
+    which cost as much as that of the policy ``"mincut"``, the best balanced one is taken
+    (`dask_pools.planning.balance.balance`).
 
     Parameters
     ----------
@@ -36,7 +41,10 @@ def place(problem: PlacementProblem, policy: str | Policy = "mincut") -> NDArray
     Raises
     ------
     PlacementError
-        If the problem is not valid, or what the policy returned is not a placement of it.
+        If the problem is not valid, or what the policy returned is not a placement of it, or
+        one in which something crosses that may not.
+    PlacementConflictError
+        If there is no placement in which nothing crosses that may not.
     UnknownPolicyError
         If there is no policy of this name.
 
@@ -62,68 +70,33 @@ def place(problem: PlacementProblem, policy: str | Policy = "mincut") -> NDArray
     8.0
     """
     problem.validate()
-    chosen = get_policy(policy)
-    labels, undecided = _settle(problem)
-    if undecided.any():
+    chosen, traits, who = get_policy(policy), traits_of(policy), f"The policy {policy!r}"
+    pruned = prune(problem)
+    components = Components.of(pruned)
+    labels = components.settled()
+    asked = components.undecided
+    if traits.everything:
+        asked = components.pinned[components.of_value]
+    if asked.any():
         # What is bound to any pool at all is free, once it is known to have a place.
-        rest = replace(problem.restricted(undecided), bound=None)
+        rest = replace(pruned.restricted(asked), bound=None)
         found = chosen(rest)
-        _check(rest, found, np.flatnonzero(undecided), policy)
-        labels[undecided] = found
-    return labels
+        check_answer(rest, found, who, np.flatnonzero(asked))
+        labels[asked] = found
+        _check_rules(problem, labels, policy, who)
+        if traits.balanced:
+            labels[asked] = balance(rest, found)
+    return labels if traits.everything else components.spread(pruned, labels)
 
 
-def _settle(problem: PlacementProblem) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Label the connected components that cost nothing; say which values are left."""
-    n, pools = problem.allowed.shape
-    pattern = coo_array(
-        (np.ones(len(problem.values), dtype=np.int8), (problem.values, problem.consumers)),
-        shape=(n, n),
-    )
-    count, component = connected_components(pattern, directed=False) if n else (0, np.arange(0))
-    pinned = np.flatnonzero(problem.pinned)
-    common = np.ones((count, pools), dtype=bool)
-    for pool in range(pools):
-        refused = pinned[~problem.allowed[pinned, pool]]
-        common[component[refused], pool] = False
-    labels = np.where(common.any(axis=1), common.argmax(axis=1), UNPLACED)
-    labels[~np.isin(np.arange(count), component[pinned])] = UNPLACED
-    undecided = np.logical_not(common.any(axis=1))
-    return labels[component], undecided[component]
-
-
-def _check(
-    problem: PlacementProblem,
-    labels: object,
-    names: NDArray[np.intp],
-    policy: str | Policy,
+def _check_rules(
+    problem: PlacementProblem, labels: NDArray[np.intp], policy: str | Policy, who: str
 ) -> None:
-    """Refuse what is no placement; `names` are the values' indices in the whole problem."""
-    who = f"The policy {policy!r}"
-    n, pools = problem.allowed.shape
-    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
-        kind = f"dtype {labels.dtype}" if isinstance(labels, np.ndarray) else type(labels).__name__
-        raise PlacementError(
-            f"{who} returned {kind}: a policy returns a numpy array of integers, "
-            "the index of a pool for each value."
-        )
-    if labels.shape != (n,):
-        raise PlacementError(
-            f"{who} returned labels of shape {labels.shape} for {n} values: "
-            f"a policy returns one label for each value, shape ({n},)."
-        )
-    wrong = (labels < 0) | (labels >= pools)
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise PlacementError(
-            f"{who} returned label {labels[i]} for value {names[i]}: labels are 0 to {pools - 1}, "
-            f"for the pools {problem.pools}."
-        )
-    broken = ~problem.allowed[np.arange(n), labels]
-    if broken.any():
-        i = int(broken.argmax())
-        allowed = tuple(np.array(problem.pools)[problem.allowed[i]].tolist())
-        raise PlacementError(
-            f"{who} put value {names[i]} in pool {problem.pools[labels[i]]!r}, which is not "
-            f"allowed ({int(broken.sum())} such in all); allowed for it: {allowed}."
-        )
+    """Refuse a placement in which something crosses that may not."""
+    conflict = first_forbidden(problem, labels)
+    if conflict is None:
+        return
+    if traits_of(policy).lawful:
+        # It has looked for a placement without, and found none.
+        raise conflict_error(problem, conflict)
+    raise lawless(problem, conflict.broken[0], who)

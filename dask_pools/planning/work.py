@@ -19,7 +19,7 @@ class Work:
     durations : ndarray of float64, shape (n,)
         Seconds that each task takes on one thread.
     threads : ndarray of float64, shape (P,)
-        Worker threads of each pool.
+        Worker threads of each pool, more than zero.
     seconds : ndarray of float64, shape (P, P)
         Seconds that a byte takes on the directed link ``[source, target]``; zero on the diagonal.
     """
@@ -58,3 +58,9 @@ class Work:
                     f"{name}{list(where)} of the work of a placement problem is {array[where]}: "
                     "it must be finite and not negative."
                 )
+        if not self.threads.all():
+            i = int((self.threads == 0).argmax())
+            raise PlacementError(
+                f"threads[{i}] of the work of a placement problem is 0: tasks in that pool would "
+                "never end. Count a pool without workers as one thread."
+            )

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from dask_pools.errors import PlacementError, UnknownPolicyError
+from dask_pools.errors import PlacementError, ResidencyError, UnknownPolicyError
 from dask_pools.planning.cost import cost
 from dask_pools.planning.place import place
+from dask_pools.planning.policies import with_traits
 from dask_pools.planning.problem import UNPLACED
 from tests.planning.oracle import make, optimum, problems, rounding
 
@@ -106,3 +107,85 @@ def test_leaving_values_out_costs_nothing(problem):
     assert problem.allowed[placed, labels[placed]].all()
     assert (placed[problem.values] == placed[problem.consumers]).all()
     assert cost(problem, labels) == pytest.approx(optimum(problem), abs=rounding(problem))
+
+
+def in_first(problem):
+    return problem.allowed.argmax(axis=1)
+
+
+def sums(blocks):
+    pins = {**dict.fromkeys(range(blocks), "a"), **dict.fromkeys(range(blocks, 2 * blocks), "b")}
+    arcs = [(i, i % blocks + 2 * blocks) for i in range(2 * blocks)]
+    return make([8] * 3 * blocks, pins, arcs)
+
+
+def test_blocks_that_may_be_added_in_either_pool_are_split():
+    problem = sums(100)
+    assert np.bincount(place(problem)[200:]).tolist() == [50, 50]
+
+
+def test_labels_of_ones_own_policy_are_kept_as_they_are_returned():
+    assert not place(sums(100), in_first)[200:].any()
+
+
+def test_labels_of_ones_own_policy_are_balanced_if_it_likes():
+    @with_traits(balanced=True)
+    def balanced(problem):
+        return in_first(problem)
+
+    assert np.bincount(place(sums(100), balanced)[200:]).tolist() == [50, 50]
+
+
+def test_a_policy_that_wants_everything_is_asked_about_all_that_is_pinned():
+    seen = []
+
+    @with_traits(everything=True)
+    def policy(problem):
+        seen.append(problem)
+        return np.full(len(problem.sizes), 1)
+
+    problem = make([1, 2, 3, 4], {1: "b"}, [(1, 2)])
+    assert place(problem, policy).tolist() == [UNPLACED, 1, 1, UNPLACED]
+    assert seen[0].sizes.tolist() == [2, 3]
+
+
+def test_what_may_not_leave_is_followed_by_what_needs_it():
+    problem = make([1, 9, 1], {0: "a", 1: "b"}, [(0, 2), (1, 2)])
+    assert place(problem).tolist() == [0, 1, 1]
+    confined = np.array([[True, False], [False, False], [False, False]])
+    assert place(replace(problem, confined=confined)).tolist() == [0, 1, 0]
+    closed = replace(problem, costs=np.array([[0, np.inf], [1, 0]]))
+    # Whatever the policy is: no other pool is left.
+    for policy in ("mincut", "majority", "makespan", in_first):
+        assert place(closed, policy).tolist() == [0, 1, 0]
+
+
+def test_what_cannot_be_placed_is_refused():
+    problem = make([1, 1, 1], {0: "a", 1: "b"}, [(0, 2), (1, 2)])
+    problem = replace(problem, costs=np.array([[0, np.inf], [np.inf, 0]]))
+    with pytest.raises(ResidencyError):
+        place(problem, refuse)
+
+
+def test_a_policy_that_lets_cross_what_may_not_is_refused():
+    # Either of two free tasks can be anywhere, but not each in another pool.
+    problem = make([1, 1, 1, 1], {0: "a", 1: "b"}, [(0, 2), (1, 3), (2, 3)])
+    costs = np.array([[0.0, 1.0], [1.0, 0.0]])
+    confined = np.zeros((4, 2), dtype=bool)
+    confined[2] = True
+    problem = replace(problem, costs=costs, confined=confined)
+    with pytest.raises(
+        PlacementError, match=r"lets value 2, which task 3 needs, cross.*'a' to 'b'"
+    ):
+        place(problem, lambda _: np.array([0, 1, 0, 1]))
+    labels = place(problem)
+    assert labels[2] == labels[3]
+
+
+def test_a_lawful_policy_that_finds_no_way_says_that_there_is_none():
+    problem = make([1, 1, 1, 1], {0: "a", 1: "b"}, [(0, 2), (1, 3), (2, 3)])
+    confined = np.zeros((4, 2), dtype=bool)
+    confined[2] = True
+    answer = with_traits(lawful=True)(lambda _: np.array([0, 1, 0, 1]))
+    with pytest.raises(ResidencyError):
+        place(replace(problem, confined=confined), answer)
