@@ -24,8 +24,9 @@ from dask_pools.model import Topology
 from dask_pools.planning.comparison import compare
 from dask_pools.planning.plan import Plan
 from dask_pools.planning.policies import Policy
-from dask_pools.propagate import HOOKS, make_options
+from dask_pools.propagate import HOOKS
 from dask_pools.scheduler.circumstances import circumstances
+from dask_pools.settings import make_options
 
 
 def plan(

@@ -19,11 +19,9 @@ from dask_pools.graph import adapter
 from dask_pools.graph.optimize import PoolOptimizer, place_layers
 from dask_pools.graph.options import Options
 from dask_pools.model import PIN, Topology
-from dask_pools.planning.budget import parse_budget
-from dask_pools.planning.objective import check_objective
-from dask_pools.planning.policies import BUILT_IN, Policy, get_policy
+from dask_pools.planning.policies import Policy
 from dask_pools.scheduler.install import install_for_clients, submission_here
-from dask_pools.topology.read import read_topology
+from dask_pools.settings import make_options
 
 #: Settings by which Dask lets the optimiser of a kind of collection be replaced.
 HOOKS = ("array_optimize", "delayed_optimize", "bag_optimize")
@@ -124,33 +122,6 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
             self._settings.__exit__(kind, error, traceback)
             self._settings = None
             self._entered = 0
-
-
-def make_options(
-    policy: str | Policy | None = None,
-    objective: str = "bytes",
-    topology: Topology | Mapping[str, Any] | str | PathLike[str] | None = None,
-    budget: str | float | None = None,
-    *,
-    exact_order: bool = False,
-) -> Options:
-    """Check what the user says, and read what it refers to; as for `propagate_pools`."""
-    check_objective(objective)
-    if policy is None:
-        policy = "makespan" if objective == "time" else "mincut"
-    read = read_topology(topology)
-    limit = None if budget is None else parse_budget(budget)
-    if limit is not None and read is not None:
-        limit.check_currency(read.currency)
-    return Options(
-        # The function itself, if the scheduler does not know its name: it is registered here.
-        policy=policy if policy in BUILT_IN else get_policy(policy),
-        name=policy if isinstance(policy, str) else getattr(policy, "__name__", str(policy)),
-        objective=objective,
-        topology=read,
-        budget=limit,
-        exact_order=exact_order,
-    )
 
 
 def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> Any:

@@ -28,12 +28,13 @@ NUMBERS = {
     "graph": 2,
     "scheduler": 3,
     "topology": 3,
-    "propagate": 4,
-    "planner": 5,
-    "deploy": 4,
-    "observe": 4,
-    "demo": 6,
-    "cli": 7,
+    "settings": 4,
+    "propagate": 5,
+    "deploy": 5,
+    "observe": 5,
+    "planner": 6,
+    "demo": 7,
+    "cli": 8,
 }
 #: Modules of number 0 are one vocabulary, and may use each other.
 VOCABULARY = 0

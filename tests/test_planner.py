@@ -164,7 +164,9 @@ def test_variables_have_their_names_in_a_plan() -> None:
 
 
 def test_objective_money_takes_the_cheaper_way() -> None:
-    prices = Topology((Pool("a"), Pool("b")), (Link("a", "b", price=0.09), Link("b", "a", price=0.02)))
+    prices = Topology(
+        (Pool("a"), Pool("b")), (Link("a", "b", price=0.09), Link("b", "a", price=0.02))
+    )
     x = read("a") + read("b")
     said = plan(x, objective="money", topology=prices, persist=True)
     assert set(said.links) == {Link("b", "a")}

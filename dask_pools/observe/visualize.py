@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 from dask.utils import key_split
 
 from dask_pools.graph import adapter
 from dask_pools.graph.optimize import place_graph
-from dask_pools.graph.options import Options
 from dask_pools.graph.placing import PlacedGraph
-from dask_pools.model import PIN, PLACEMENT, TRANSFER, Link
+from dask_pools.model import PIN, PLACEMENT, TRANSFER, Link, Topology
 from dask_pools.observe import dot
 from dask_pools.observe.drawing import Box, Drawing, drawing, gathered
 from dask_pools.observe.svg import to_svg
 from dask_pools.planning.policies import Policy
+from dask_pools.settings import make_options
 
 _FORMATS_OF_IPYTHON = ("png", "jpeg", "jpg", "gif")
 
@@ -25,7 +26,10 @@ def visualize_pools(
     *xs: object,
     filename: str | os.PathLike[str] = "pools",
     format: str | None = None,  # noqa: A002 named as in dask.visualize
-    policy: str | Policy = "mincut",
+    policy: str | Policy | None = None,
+    objective: str = "bytes",
+    topology: Topology | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    exact_order: bool = False,
     max_tasks: int = 200,
 ) -> object:
     """Draw the task graph of some collections, coloured by the pools in which tasks will run.
@@ -44,8 +48,8 @@ def visualize_pools(
     format : str, optional
         ``"svg"``, or what the program Graphviz makes, such as ``"png"`` and ``"pdf"``. Default:
         the suffix of ``filename``, else ``"svg"``, which needs no other program.
-    policy : str or callable
-        The policy that places the tasks; see `propagate_pools`.
+    policy, objective, topology, exact_order
+        What the placement is made by; as for `propagate_pools` and `plan`.
     max_tasks : int
         Larger graphs are drawn with one box for the tasks of one layer in one pool.
 
@@ -79,9 +83,10 @@ def visualize_pools(
     format = (format or path.suffix.removeprefix(".") or "svg").lower()  # noqa: A001
     if path.suffix.lower() != f".{format}":
         path = path.with_name(f"{path.name}.{format}")
+    options = make_options(policy, objective, topology, exact_order=exact_order)
     graph = adapter.HighLevelGraph.merge(*map(adapter.high_level_graph, xs))
     keys = [x.__dask_keys__() for x in xs]  # type: ignore[attr-defined]
-    picture, caption = draw(place_graph(graph, keys, Options(policy), transfers=True)), ""
+    picture, caption = draw(place_graph(graph, keys, options, transfers=True)), ""
     if picture.tasks > max_tasks:
         tasks, picture = picture.tasks, gathered(picture)
         caption = (
