@@ -13,9 +13,12 @@ from dask_pools.graph import adapter
 from dask_pools.graph.copies import copy_key, copy_task
 from dask_pools.graph.table import TaskTable
 from dask_pools.model import Link
+from dask_pools.planning.basis import Basis
 from dask_pools.planning.cost import crossings
 from dask_pools.planning.plan import Transfer
 from dask_pools.planning.problem import UNPLACED, PlacementProblem
+
+_BASES = tuple(Basis)
 
 #: For each value that can be made anew anywhere, by its row, the tasks to repeat, itself last.
 Copyable = Mapping[int, Mapping[Key, adapter.GraphNode]]
@@ -77,6 +80,7 @@ def carry(
     table: TaskTable,
     labels: NDArray[np.intp],
     problem: PlacementProblem,
+    basis: NDArray[np.int8],
     outputs: Iterable[Key],
     copyable: Copyable,
 ) -> Carried:
@@ -90,6 +94,8 @@ def carry(
         The pool of each task, then of each value from outside; ``UNPLACED`` takes no part.
     problem : PlacementProblem
         What was solved; it knows the pools and the sizes.
+    basis : ndarray of int8
+        What each size rests on: numbers of `Basis`.
     outputs : iterable of keys
         What is wanted of the graph.
     copyable : mapping
@@ -102,9 +108,8 @@ def carry(
     again = np.isin(values, list(copyable))
     moved: dict[Key, Transfer] = {}
     keys, nodes = [*table.keys], [*table.nodes]
-    sizes = problem.sizes[values].tolist()
-    ways = zip(values.tolist(), labels[values].tolist(), targets.tolist(), strict=True)
-    for (v, p, q), nbytes, anew in zip(ways, sizes, again.tolist(), strict=True):
+    columns = (values, labels[values], targets, problem.sizes[values], basis[values], again)
+    for v, p, q, nbytes, known, anew in zip(*(c.tolist() for c in columns), strict=True):
         value = table.name(v)
         if anew:
             key = copy_key(value, pools[q])
@@ -112,7 +117,7 @@ def carry(
         else:
             link = Link(pools[p], pools[q])
             key = transfer_key(value, link.source, link.target)
-            moved[key] = Transfer(value, link, nbytes)
+            moved[key] = Transfer(value, link, nbytes, _BASES[known])
             node = adapter.transfer_task(key, value)
         keys.append(key)
         nodes.append(node)

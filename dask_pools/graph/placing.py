@@ -10,6 +10,7 @@ import numpy as np
 from dask.typing import Key
 from numpy.typing import NDArray
 
+from dask_pools.errors import BudgetError
 from dask_pools.graph import adapter
 from dask_pools.graph.carrying import Carried, Copyable, carry
 from dask_pools.graph.egress import find_confined
@@ -104,15 +105,14 @@ class Placing:
         self.place(copyable)
         table, labels = self.making.table, self.labels
         if for_good:
-            carried = carry(table, labels, self.problem, self.outputs, copyable)
+            carried = carry(table, labels, self.problem, self._basis(), self.outputs, copyable)
         else:
             carried = Carried.nothing(table, labels)
         fused, rows, pins = self._fuse(carried)
         plan = self._plan(carried, rows)
-        if self.options.budget is not None:
-            self.options.budget.check(plan)
         if variables is not None:
             plan = self._explained(plan, carried, variables)
+        self._check_budget(plan, carried)
         return PlacedGraph(self._annotated(fused, rows, pins, carried, for_good), plan)
 
     def _lossless(self) -> Lossless:
@@ -229,6 +229,17 @@ class Placing:
             copies=carried.copies,
             regrouped=self.making.regrouped,
         )
+
+    def _check_budget(self, plan: Plan, carried: Carried) -> None:
+        budget = self.options.budget
+        if budget is None:
+            return
+        try:
+            budget.check(plan)
+        except BudgetError:
+            # Now it is worth the time to say what it is spent on.
+            budget.check(self._explained(plan, carried, {}))
+            raise
 
     def _explained(self, plan: Plan, carried: Carried, variables: Mapping[str, str]) -> Plan:
         making, table = self.making, self.making.table
