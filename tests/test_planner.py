@@ -195,6 +195,15 @@ def test_data_that_must_not_leave_is_refused_with_the_way(client: Client) -> Non
         (read("a") + read("b")).compute()
 
 
+def test_rules_and_budgets_are_of_no_concern_without_a_cluster() -> None:
+    closed = Topology((Pool("a", egress="none"), Pool("b", egress="none")))
+    x = read("a") + read("b")
+    expected = x.compute(scheduler="synchronous")
+    with propagate_pools(topology=closed, budget="1 B"):
+        found = x.compute(scheduler="synchronous")
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_reduced_data_may_leave(client: Client) -> None:
     closed = Topology((Pool("a", egress="aggregates"), Pool("b", egress="none")))
     x = read("a", members=4).mean(axis=0) + read("b")

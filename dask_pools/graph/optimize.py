@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dask.typing import Key
@@ -105,6 +105,9 @@ def place_graph(
         tells why, and how far from the optimum it is at most.
     """
     for_good = submission is not None if transfers is None else transfers
+    if not for_good:
+        # Nothing crosses, so that there is nothing to refuse, and nothing to pay.
+        options = replace(options, objective="bytes", topology=None, budget=None)
     placing = Placing(dsk, keys, options, pin, submission)
     # In a context of its own: layers made here must not take on annotations of the caller.
     with paused_collector():
