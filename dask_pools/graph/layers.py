@@ -91,12 +91,11 @@ def annotated_graph(
         if plain:
             part = {keys[i]: nodes[i] for i in plain}
             layers[str(mark)] = part, _annotations(mark, placed, {})
-        for i in rows if extras else ():
-            if extra := extras.get(i):
-                name = f"{mark} {sorted(extra.items(), key=str)}"
-                if name not in layers:
-                    layers[name] = {}, _annotations(mark, placed, extra)
-                layers[name][0][keys[i]] = nodes[i]
+        for i in (row for row in rows if row in extras) if extras else ():
+            name = f"{mark} {sorted(extras[i].items(), key=str)}"
+            if name not in layers:
+                layers[name] = {}, _annotations(mark, placed, extras[i])
+            layers[name][0][keys[i]] = nodes[i]
     if adapter.wants_linear_fusion():
         layers = {name: (_polished(tasks), said) for name, (tasks, said) in layers.items()}
     return adapter.graph_of(layers if placed else {output: _one_layer(layers)})

@@ -197,7 +197,7 @@ class Making:
         if i is not None:
             return self.pin_table[self.bound[i]]
         residence = self.submission.residence(key) if self.submission else None
-        return residence.pin if residence and residence.pin else None
+        return (residence.pin or None) if residence else None
 
     def _take(self, new: Regrouped) -> None:
         """Take the tasks of regrouped reductions in the place of the old ones."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +46,8 @@ def cost(problem: PlacementProblem, labels: NDArray[np.intp]) -> float:
     Returns
     -------
     float
-        Bytes times the cost of a byte; bytes, if the costs are uniform.
+        Bytes times the cost of a byte; bytes, if the costs are uniform. Infinite if anything
+        crosses that may not, were it a value of no bytes.
 
     Examples
     --------
@@ -63,4 +66,6 @@ def cost(problem: PlacementProblem, labels: NDArray[np.intp]) -> float:
     8.0
     """
     values, targets = crossings(problem, labels)
+    if problem.forbidden(values, labels[values], targets).any():
+        return math.inf
     return float(problem.sizes[values] @ problem.costs[labels[values], targets])

@@ -17,8 +17,15 @@ one move (stay = first pool, go = second) is the whole problem, for any directed
 With more pools one case has no such gadget: v could spare the dearer price for q by going, as
 long as a consumer stays in q. Then the difference is charged to v for staying, whether the
 consumer stays or not: an upper bound that is tight when all stay, so that the best move never
-makes a placement dearer. It cannot occur if all costs are equal, or if the move concerns two
-pools only.
+makes a placement dearer. It cannot occur if the values that have a choice all stay in one pool or
+all go to one pool, and all costs are equal; nor if they all stay in one pool and all go to one
+other, whatever the costs.
+
+What may not cross is not a matter of price. The moves with the fewest forbidden crossings are
+found first, by a cut of its own; it leaves implications ("if this consumer stays, so does the
+value"), which the cut for the price has to obey and which take nothing from its resolution. A
+placement without forbidden crossings keeps that in every move. (One that has some may become
+dearer otherwise, but never gets more of them.)
 """
 
 from __future__ import annotations
@@ -40,6 +47,8 @@ def best_move(
     prices: Prices,
     stay: NDArray[np.intp],
     go: NDArray[np.intp],
+    *,
+    transfers: bool = True,
 ) -> NDArray[np.intp]:
     """Let every value stay or go so that the placement costs least.
 
@@ -54,26 +63,89 @@ def best_move(
         The prices of that problem.
     stay, go : ndarray of intp, shape (n,)
         Two placements, both allowed; equal for a value that has no choice.
+    transfers : bool, default True
+        Whether to look for the fewest transfers, which is a cut of its own.
 
     Returns
     -------
     ndarray of intp, shape (n,)
         For every value the label of one of the two.
     """
-    free = stay != go
-    if not free.any():
+    if not (stay != go).any():
         return stay
-    network = _Network.of(problem, stay, go, free)
+    node, cuts = ties(problem, prices, stay, go, *([_one_transfer] if transfers else []))
+    sides = _settle(problem, stay, go, node, cuts)
+    return np.where((stay != go) & (sides < 0), go, stay)
+
+
+def ties(
+    problem: PlacementProblem,
+    prices: Prices,
+    stay: NDArray[np.intp],
+    go: NDArray[np.intp],
+    *then: Charge,
+) -> tuple[NDArray[np.intp], Cuts]:
+    """Find all the best moves between two placements at once.
+
+    Parameters
+    ----------
+    problem : PlacementProblem
+    prices : Prices
+        The prices of that problem.
+    stay, go : ndarray of intp, shape (n,)
+        Two placements, both allowed; equal for a value that has no choice.
+    *then : callable
+        Further objectives, to choose among the moves that cost least: each a function from
+        values, sources and targets to the integers that carrying each value there counts.
+
+    Returns
+    -------
+    node_of_value : ndarray of intp, shape (n,)
+        The node of each value in `cuts`; that of a value without a choice is the source.
+    cuts : Cuts
+        The moves that cost least: a value whose node is on the source side stays, one whose
+        node is on the sink side goes. If none is better than to stay, no node is on the sink
+        side for good, and each of the ``cuts.groups()`` can go at no cost, on its own or with
+        others. These are all there are if the values that have a choice stay in one pool and go
+        to one other; else some that cost nothing may be missing (see above).
+
+    Examples
+    --------
+    Two equal fields are added in the first pool, twice; both sums could go to the other one:
+
+    >>> from dask_pools.planning.problem import uniform_costs
+    >>> problem = PlacementProblem(
+    ...     pools=("ecmwf", "eumetsat"),
+    ...     sizes=np.full(6, 8.0),
+    ...     allowed=np.array([[1, 0], [0, 1], [1, 1]] * 2, dtype=bool),
+    ...     values=np.array([0, 1, 3, 4]),
+    ...     consumers=np.array([2, 2, 5, 5]),
+    ...     costs=uniform_costs(2),
+    ... )
+    >>> stay = np.array([0, 1, 0, 0, 1, 0])
+    >>> go = np.array([0, 1, 1, 0, 1, 1])
+    >>> node_of_value, cuts = ties(problem, Prices.of(problem), stay, go)
+    >>> count, group = cuts.groups()
+    >>> count, group[node_of_value]
+    (2, array([-1, -1,  0, -1, -1,  1]))
+    """
+    network = _Network.of(problem, stay, go, stay != go)
     cuts = Cuts.all(network.nodes, network.tails, network.heads)
-    cuts = cuts.narrow(*network.arcs(prices.charge))
-    cuts = cuts.narrow(*network.arcs(_one_transfer))
-    sides = _settle(problem, stay, go, network.node, cuts)
-    return np.where(free & (sides < 0), go, stay)
+    forbidden = problem.forbidden if problem.forbids else None
+    if forbidden is not None:
+        cuts = cuts.narrow(*network.arcs(lambda *ways: forbidden(*ways).astype(np.int64)))
+    for charge in (prices.charge, *then):
+        cuts = cuts.narrow(*network.arcs(charge, forbidden))
+    return network.node, cuts
 
 
 #: From values, sources and targets to the price of carrying each value there.
-_Charge: TypeAlias = Callable[
+Charge: TypeAlias = Callable[
     [NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]], NDArray[np.int64]
+]
+#: From values, sources and targets to whether each value may not be carried there.
+Forbidden: TypeAlias = Callable[
+    [NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]
 ]
 
 
@@ -184,18 +256,27 @@ class _Network:
 
     def arcs(
         self,
-        charge: _Charge,
+        charge: Charge,
+        forbidden: Forbidden | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
-        """Make the arcs, with the prices of a value on its way from one pool to another."""
+        """Make the arcs, with the prices of a value on its way from one pool to another.
+
+        Where one of two ways is `forbidden`, implications decide, and prices need not; the
+        price of the other way is due, whatever the value does.
+        """
         for_staying = np.zeros(self.nodes, dtype=np.int64)
         for_going = np.zeros(self.nodes, dtype=np.int64)
 
         def both(
             values: NDArray[np.intp], pools: NDArray[np.intp]
         ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+            stays = charge(values, self.stay[values], pools)
+            goes = charge(values, self.go[values], pools)
+            if forbidden is None:
+                return stays, goes
             return (
-                charge(values, self.stay[values], pools),
-                charge(values, self.go[values], pools),
+                np.where(forbidden(values, self.stay[values], pools), goes, stays),
+                np.where(forbidden(values, self.go[values], pools), stays, goes),
             )
 
         stays, goes = both(self.values, self.pools)

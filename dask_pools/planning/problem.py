@@ -34,7 +34,7 @@ class PlacementProblem:
         Arc ``i`` says that the task ``consumers[i]`` needs the value ``values[i]``.
     costs : ndarray of float64, shape (P, P)
         Cost of a byte on the directed link ``[source, target]``; zero on the diagonal,
-        infinite where data may not cross.
+        infinite where nothing may cross.
     bound : ndarray of bool, shape (n,), optional
         Values that have to be in a pool although they may be in any of them, as a pin to all
         the pools there are; the others that may be in any are free. Default: none.
@@ -109,7 +109,7 @@ class PlacementProblem:
         if self.bound is not None:
             _check_shape("bound", self.bound, (n,), "one truth value for each value")
         _check_numbers("sizes", self.sizes, "bytes")
-        _check_numbers("costs", np.where(np.isposinf(self.costs), 0, self.costs), "cost per byte")
+        _check_numbers("costs", self.costs, "cost per byte", np.isposinf(self.costs))
         if self.costs.diagonal().any():
             i = int(self.costs.diagonal().nonzero()[0][0])
             raise PlacementError(
@@ -125,6 +125,36 @@ class PlacementProblem:
                 f"Value {i} is allowed in no pool ({int(nowhere.sum())} such in all): "
                 f"allow at least one of {self.pools}."
             )
+
+    def forbidden(
+        self,
+        values: NDArray[np.intp],
+        sources: NDArray[np.intp] | int,
+        targets: NDArray[np.intp] | int,
+    ) -> NDArray[np.bool_]:
+        """Say whether values may not be carried from a source to a target.
+
+        Parameters
+        ----------
+        values : ndarray of intp, shape (k,)
+        sources, targets : ndarray of intp, shape (k,), or int
+            Labels of pools.
+
+        Returns
+        -------
+        ndarray of bool, shape (k,)
+            True if the link may carry nothing, or the value is confined to its source.
+        """
+        closed: NDArray[np.bool_] = np.isposinf(self.costs)[sources, targets]
+        if self.confined is not None:
+            closed = closed | self.confined[values, sources] & np.not_equal(sources, targets)
+        return np.broadcast_to(closed, np.shape(values))
+
+    @property
+    def forbids(self) -> bool:
+        """Whether there is anything that may not cross a link."""
+        closed = bool(np.isposinf(self.costs).any())
+        return closed or (self.confined is not None and bool(self.confined.any()))
 
     def restricted(self, keep: NDArray[np.bool_]) -> PlacementProblem:
         """Leave out values, and every arc at one of them.
@@ -168,12 +198,18 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...], meaning: 
         )
 
 
-def _check_numbers(name: str, array: NDArray[np.float64], meaning: str) -> None:
-    wrong = ~(np.isfinite(array) & (array >= 0))
+def _check_numbers(
+    name: str,
+    array: NDArray[np.float64],
+    meaning: str,
+    excepted: NDArray[np.bool_] | np.bool_ = np.False_,
+) -> None:
+    wrong = ~(np.isfinite(array) & (array >= 0) | excepted)
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        finite = "finite" if excepted is np.False_ else "finite, or inf if nothing may cross,"
         raise PlacementError(
-            f"{name}{list(where)} is {array[where]}: {meaning} must be finite and not negative."
+            f"{name}{list(where)} is {array[where]}: {meaning} must be {finite} and not negative."
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +26,18 @@ def test_links_are_directed():
     problem = make([5, 1], {}, [(0, 1)], costs=np.array([[0.0, 2.0], [7.0, 0.0]]))
     assert cost(problem, np.array([0, 1])) == 10
     assert cost(problem, np.array([1, 0])) == 35
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_what_may_not_cross_costs_more_than_anything(size):
+    problem = make([size, 1], {}, [(0, 1)], costs=np.array([[0, np.inf], [7, 0]]))
+    assert cost(problem, np.array([0, 1])) == np.inf
+    assert cost(problem, np.array([1, 0])) == 7 * size
+    assert cost(problem, np.array([0, 0])) == 0
+    confined = np.array([[False, True], [True, True]])
+    problem = replace(problem, confined=confined)
+    assert cost(problem, np.array([1, 0])) == np.inf
+    assert cost(problem, np.array([1, 1])) == 0
 
 
 @pytest.mark.parametrize("labels", [[UNPLACED, 1], [0, UNPLACED]])

@@ -11,12 +11,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dask_pools.planning import closing
+from dask_pools.planning.bound import lower_bound
 from dask_pools.planning.cost import cost, crossings
 from dask_pools.planning.place import place
+from dask_pools.planning.policies import mincut as mincut_module
 from dask_pools.planning.policies.majority import majority
 from dask_pools.planning.policies.mincut import mincut
 from dask_pools.planning.problem import uniform_costs
-from tests.planning.oracle import make, optimum, problems, rounding, seeded, shuffled
+from tests.benchmarks.placement import directed, tangle
+from tests.planning.oracle import (
+    exact,
+    make,
+    optimum,
+    problems,
+    rounding,
+    seeded,
+    shuffled,
+    varied,
+)
 
 # --- classical cases ---------------------------------------------------------------------------
 
@@ -193,8 +206,40 @@ def test_more_pools_cost_the_same_in_any_order(problem, data):
     assert cost(again, mincut(again)) == pytest.approx(found, abs=rounding(problem))
 
 
+def test_everything_is_placed_at_its_optimum():
+    for pools in (2, 3, 4, 5, 6):
+        for seed in range(20):
+            problem = varied(seed, pools)
+            found = cost(problem, mincut(problem))
+            assert found == pytest.approx(exact(problem), rel=1e-6, abs=1e-9)
+
+
+def test_descents_alone_come_close_to_the_optimum(monkeypatch):
+    monkeypatch.setattr(closing, "_EXACT", 0)
+    ratios = []
+    for pools in (3, 4, 5, 6):
+        for seed in range(8):
+            problem = varied(seed, pools)
+            found, best = cost(problem, mincut(problem)), exact(problem)
+            ratios.append(found / best if best > 0 else 1 + found)
+    assert np.mean(ratios) <= 1.02
+    assert max(ratios) <= 1.10
+
+
+@pytest.mark.parametrize("pools", [3, 6])
+def test_large_problems_are_better_placed_than_by_the_majority(pools, monkeypatch):
+    monkeypatch.setattr(closing, "_EXACT", 0)
+    monkeypatch.setattr(mincut_module, "_EFFORT", 0)
+    monkeypatch.setattr(mincut_module, "_FINE", 0)
+    for problem in (tangle(400, pools), directed(tangle(400, pools))):
+        labels = mincut(problem)
+        assert cost(problem, labels) < 0.85 * cost(problem, majority(problem))
+        assert cost(problem, labels) < 2 * lower_bound(problem, labels)
+
+
 def test_the_effort_for_large_problems_is_bounded(monkeypatch):
     monkeypatch.setattr("dask_pools.planning.policies.mincut._EFFORT", 0)
+    monkeypatch.setattr(closing, "_EXACT", 0)
     for seed in range(20):
         problem = seeded(seed, pools=3, free=7, directed=True)
         assert cost(problem, mincut(problem)) <= cost(problem, majority(problem)) * (1 + 1e-9)

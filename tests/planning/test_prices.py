@@ -34,7 +34,8 @@ def test_numbers_of_any_magnitude_fit(size):
 def test_nothing_costs_nothing():
     assert Prices.of(make([0, 0], {}, [])).charge(np.arange(2), 0, 1).tolist() == [0, 0]
     assert Prices.of(make([1.5], {}, [], costs=np.zeros((2, 2)))).charge(np.arange(1), 0, 1) == 0
-    assert score(make([], {}, []), Prices.of(make([], {}, [])), np.array([], dtype=int)) == (0, 0)
+    empty = make([], {}, [])
+    assert score(empty, Prices.of(empty), np.array([], dtype=int)) == (0, 0, 0)
 
 
 @given(problem=problems(pools=3))
@@ -46,6 +47,23 @@ def test_the_score_is_in_proportion_to_the_cost(problem):
     unit = prices.costs.max() * prices.sizes.sum() / max(most * problem.sizes.sum(), 1e-300)
     assert (prices.charge(everything, 0, 0) == 0).all()
     for labels in (one, other):
-        charged, _ = score(problem, prices, labels)
+        _, charged, _ = score(problem, prices, labels)
         tolerance = (rounding(problem) + 1e-12 * cost(problem, labels)) * unit
         assert charged == pytest.approx(cost(problem, labels) * unit, abs=tolerance)
+
+
+def test_what_may_not_cross_has_no_price_and_comes_first():
+    costs = np.array([[0, np.inf], [2, 0]])
+    problem = make([3, 5, 1], {}, [(0, 2), (1, 2)], costs=costs)
+    prices = Prices.of(problem)
+    assert prices.charge(np.arange(2), 1, 0).tolist() == [6, 10]
+    assert score(problem, prices, np.array([1, 1, 0])) == (0, 16, 2)
+    assert score(problem, prices, np.array([0, 1, 1])) == (1, 0, 1)
+
+
+def test_prices_of_fewer_bits_are_coarser():
+    problem = make([0.1] * 1000, {}, [])
+    charged = Prices.of(problem, 28).charge(np.arange(1000), 1, 0)
+    assert 2**27 <= charged.sum() <= 2**28 + 1000
+    assert not Prices.of(problem).whole
+    assert Prices.of(make([3, 6], {}, [])).whole

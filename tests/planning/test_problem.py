@@ -17,6 +17,24 @@ def test_a_good_problem_passes():
     GOOD.validate()
 
 
+def test_a_link_that_nothing_may_cross_passes():
+    replace(GOOD, costs=np.array([[0.0, np.inf], [np.inf, 0.0]])).validate()
+
+
+def test_links_and_confined_values_forbid():
+    problem = replace(GOOD, confined=np.zeros((3, 2), bool))
+    assert not GOOD.forbids
+    assert not problem.forbids
+    problem.confined[1, 1] = True
+    assert problem.forbids
+    values, ways = np.array([0, 1, 1, 1]), (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]))
+    assert problem.forbidden(values, *ways).tolist() == [False, False, True, False]
+    closed = replace(GOOD, costs=np.array([[0.0, np.inf], [1.0, 0.0]]))
+    assert closed.forbids
+    assert closed.forbidden(values, *ways).tolist() == [True, True, False, False]
+    assert closed.forbidden(values, 0, 1).tolist() == [True] * 4
+
+
 def test_a_problem_without_values_passes():
     make([], {}, []).validate()
 
@@ -34,7 +52,10 @@ def test_a_problem_without_values_passes():
         ({"costs": np.zeros((3, 3))}, r"costs .* shape \(3, 3\)"),
         ({"sizes": np.array([1.0, -2.0, 3.0])}, r"sizes\[1\] is -2.0"),
         ({"sizes": np.array([1.0, 2.0, np.nan])}, r"sizes\[2\] is nan"),
-        ({"costs": np.array([[0.0, np.inf], [1.0, 0.0]])}, r"costs\[0, 1\] is inf"),
+        ({"costs": np.array([[0.0, np.nan], [1.0, 0.0]])}, r"costs\[0, 1\] is nan"),
+        ({"costs": np.array([[0.0, -np.inf], [1.0, 0.0]])}, r"costs\[0, 1\] is -inf"),
+        ({"costs": np.array([[0.0, 1.0], [1.0, np.inf]])}, r"costs\[1, 1\] is inf.*'b'"),
+        ({"sizes": np.array([1.0, np.inf, 3.0])}, r"sizes\[1\] is inf"),
         ({"costs": np.array([[0.0, 1.0], [-1.0, 0.0]])}, r"costs\[1, 0\] is -1.0"),
         ({"costs": np.array([[0.0, 1.0], [1.0, 2.0]])}, r"costs\[1, 1\] is 2.0.*'b'"),
         ({"values": np.array([0, 3])}, r"values\[1\] is 3.*0 to 2"),

@@ -7,12 +7,11 @@ input earlier would have done.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from dask_pools.errors import PlacementError
+from dask_pools.planning.order import Neighbours, levels
 from dask_pools.planning.prices import Prices
 from dask_pools.planning.problem import UNPLACED, PlacementProblem
 
@@ -42,69 +41,33 @@ def majority(problem: PlacementProblem) -> NDArray[np.intp]:
     n, p = problem.allowed.shape
     arcs = np.unique(problem.values * n + problem.consumers)
     values, consumers = arcs // n, arcs % n
-    inputs, outputs = _Neighbours.of(consumers, values, n), _Neighbours.of(values, consumers, n)
+    inputs, outputs = Neighbours.of(consumers, values, n), Neighbours.of(values, consumers, n)
     # Sums of whole numbers do not depend on the order of the arcs.
     sizes = np.rint(Prices.of(problem).sizes).astype(np.int64)
 
     labels = np.where(problem.pinned, problem.allowed.argmax(axis=1), UNPLACED)
-    levels = _levels(inputs, outputs)
+    steps, cyclic = levels(inputs, outputs)
+    if cyclic is not None:
+        raise PlacementError(
+            f"The arcs of the placement problem form a cycle, on which value {cyclic} depends. The "
+            "policy 'majority' follows the order of the tasks: give it the arcs of a DAG."
+        )
     ones = np.ones(n, dtype=np.int64)
     homeless = n + 1
     # Two rounds do, unless values without a home form a zigzag: a -> pinned, a -> b <- c -> d.
     while 0 < (left := int(np.count_nonzero(labels == UNPLACED))) < homeless:
         homeless = left
-        for level in levels:
+        for level in steps:
             _vote(level, inputs, sizes, labels, p)
-        for level in reversed(levels):
+        for level in reversed(steps):
             _vote(level, outputs, ones, labels, p)
     labels[labels == UNPLACED] = 0
     return labels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Neighbours:
-    """The neighbours of each value on one side of its arcs, one value after the other."""
-
-    starts: NDArray[np.intp]
-    ends: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, own: NDArray[np.intp], others: NDArray[np.intp], n: int) -> _Neighbours:
-        order = np.argsort(own, kind="stable")
-        counts = np.bincount(own, minlength=n)
-        return cls(np.concatenate([[0], np.cumsum(counts)]), others[order])
-
-    def gather(self, values: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return for each neighbour of some values the position of the value, and itself."""
-        counts = self.starts[values + 1] - self.starts[values]
-        position = np.repeat(np.arange(len(values)), counts)
-        before = np.cumsum(counts) - counts
-        offset = np.arange(len(position)) - before[position]
-        return position, self.ends[self.starts[values][position] + offset]
-
-
-def _levels(inputs: _Neighbours, outputs: _Neighbours) -> list[NDArray[np.intp]]:
-    """Sort values topologically: those of one level need only values of earlier ones."""
-    waiting = np.diff(inputs.starts)
-    levels = []
-    ready = np.flatnonzero(waiting == 0)
-    while len(ready):
-        levels.append(ready)
-        freed = outputs.gather(ready)[1]
-        np.subtract.at(waiting, freed, 1)
-        ready = np.unique(freed[waiting[freed] == 0])
-    if waiting.any():
-        i = int((waiting > 0).argmax())
-        raise PlacementError(
-            f"The arcs of the placement problem form a cycle, on which value {i} depends. The "
-            "policy 'majority' follows the order of the tasks: give it the arcs of a DAG."
-        )
-    return levels
-
-
 def _vote(
     level: NDArray[np.intp],
-    neighbours: _Neighbours,
+    neighbours: Neighbours,
     weights: NDArray[np.int64],
     labels: NDArray[np.intp],
     pools: int,

@@ -1,27 +1,23 @@
 """The policy ``"mincut"``: as few bytes over the links as can be found.
 
 **Two pools.** The placement problem is a minimum cut, and is solved exactly (see
-`dask_pools.planning.moves`), for any directed costs.
+`dask_pools.planning.moves`), for any directed costs, forbidden links and confined values.
 
-**More pools.** The problem is NP-hard (Dahlhaus et al. 1994: the multiway cut). Three ideas
-are combined:
+**More pools.** The problem is NP-hard (Dahlhaus et al. 1994: the multiway cut).
 
-1. *Isolating cuts*: each pool in turn against all others together, a problem of two pools. If
-   all links cost the same, some optimal placement agrees with them: relabelling a cheapest
-   isolated set S to its pool makes no placement dearer (add up the values inside of S, those
-   which join, and those outside; submodularity of the cut does the rest). So they are claimed
-   for good, and on realistic problems little is left to decide. With other costs the claims
-   are just a start.
-2. *Starts*: what is unclaimed goes to one pool, tried for each (one of these drops the
-   dearest cut, as Dahlhaus et al. do); everything goes to one pool; or all follows the policy
-   ``"majority"``.
-3. *Descent* from the starts: moves of many values at once, each the best of its kind
-   (Boykov, Veksler, Zabih 2001). An expansion lets every value go to one pool; a swap exchanges
-   two pools. When none of them improves, the results are joined: where two of them disagree,
+1. *Closing*: the components of the problem whose optimum can be found and proved are placed for
+   good: trees, what isolating cuts settle, what a small linear program solves
+   (`dask_pools.planning.closing`). Most computations end here.
+2. *Descent* for the others: moves of many values at once, each the best of its kind (Boykov,
+   Veksler, Zabih 2001). An expansion lets every value go to one pool; a swap exchanges two pools.
+   It starts from what closing has found, or from the policy ``"majority"`` if that is better.
+3. *Other starts*, as long as the problem is small enough: what isolating cuts do not claim goes
+   to one pool, tried for each (one of these drops the dearest cut, as Dahlhaus et al. do);
+   everything goes to one pool. What their descents find is joined: where two results disagree,
    the best mixture is one more move.
 
-The result is never dearer than any of the starts. How far it is from the optimum is not said;
-on small random problems it is the optimum nearly always.
+No move makes a placement dearer, or lets something cross that may not. If what is found has
+forbidden crossings nevertheless, it has as few as could be found.
 """
 
 from __future__ import annotations
@@ -33,6 +29,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dask_pools.planning.closing import close, surrounded
+from dask_pools.planning.isolation import claims, settled
 from dask_pools.planning.moves import best_move
 from dask_pools.planning.policies.majority import majority
 from dask_pools.planning.prices import Prices, score
@@ -40,12 +38,18 @@ from dask_pools.planning.problem import UNPLACED, PlacementProblem
 
 #: Up to so many pools one move is the whole problem.
 _EXACT = 2
-#: Values times improved starts: the best start is always improved, the others as far as this
-#: goes, because descents take most of the time (about a second for this number).
-_EFFORT = 20_000
+#: Values times moves: one move for each pool is always tried, more of them as far as this goes,
+#: because moves take most of the time (about half a second for this number).
+_EFFORT = 200_000
+#: Moves of problems with so many open values are found with prices of fewer bits: the flow then
+#: needs one round (see `dask_pools.planning.cuts`) instead of several.
+_FINE = 20_000
+_COARSE = 28
 
-#: From a placement and two pools to another placement, which is offered value by value.
-_Move: TypeAlias = Callable[[PlacementProblem, NDArray[np.intp], int, int], NDArray[np.intp]]
+#: From a placement and two pools to the two placements that are offered value by value.
+_Move: TypeAlias = Callable[
+    [PlacementProblem, NDArray[np.intp], int, int], tuple[NDArray[np.intp], NDArray[np.intp]]
+]
 
 
 def mincut(problem: PlacementProblem) -> NDArray[np.intp]:
@@ -67,7 +71,8 @@ def mincut(problem: PlacementProblem) -> NDArray[np.intp]:
     Raises
     ------
     PlacementError
-        If there are more than two pools and the arcs form a cycle.
+        If there are more than two pools and the arcs form a cycle, among values for which no
+        placement can be proved to be the cheapest.
     """
     if len(problem.pools) > _EXACT:
         return _several(problem)
@@ -77,115 +82,81 @@ def mincut(problem: PlacementProblem) -> NDArray[np.intp]:
 
 
 def _several(problem: PlacementProblem) -> NDArray[np.intp]:
-    claims = _claims(problem)
-    greedy = majority(problem)
-    if not _uniform(problem):
-        return _improve(problem, claims, greedy)
-    # What is claimed is settled: only its links to the rest still matter.
-    open_ = claims == UNPLACED
-    if not open_.any():
-        return claims
-    settled = _claimed(problem, claims)
-    near = open_.copy()
-    near[problem.values[open_[problem.consumers]]] = True
-    near[problem.consumers[near[problem.values]]] = True
-    labels = claims.copy()
-    labels[near] = _improve(settled.restricted(near), claims[near], greedy[near])
+    found = close(problem, Prices.of(problem))
+    labels = found.labels
+    if found.open.any():
+        left = settled(problem, np.where(found.open, UNPLACED, labels))
+        near, rest = surrounded(left, found.open)
+        labels[near] = _improve(rest, labels[near])
     return labels
 
 
-def _claims(problem: PlacementProblem) -> NDArray[np.intp]:
-    """Isolate every pool from the others; what no pool gets stays ``UNPLACED``."""
-    pools = len(problem.pools)
-    claims = np.full(len(problem.sizes), UNPLACED)
-    for pool in range(pools):
-        asked = _claimed(problem, claims)
-        others = np.arange(pools) != pool
-        two = PlacementProblem(
-            pools=("others", "pool"),
-            sizes=asked.sizes,
-            allowed=np.stack([asked.allowed[:, others].any(axis=1), asked.allowed[:, pool]], 1),
-            values=asked.values,
-            consumers=asked.consumers,
-            costs=np.array(
-                [
-                    [0.0, asked.costs[others, pool].mean()],
-                    [asked.costs[pool, others].mean(), 0.0],
-                ]
-            ),
-        )
-        claims[mincut(two) == 1] = pool
-    return claims
-
-
-def _claimed(problem: PlacementProblem, claims: NDArray[np.intp]) -> PlacementProblem:
-    """Pin what is claimed."""
-    allowed = problem.allowed.copy()
-    taken = np.flatnonzero(claims != UNPLACED)
-    allowed[taken] = False
-    allowed[taken, claims[taken]] = True
-    return PlacementProblem(
-        problem.pools, problem.sizes, allowed, problem.values, problem.consumers, problem.costs
-    )
-
-
-def _uniform(problem: PlacementProblem) -> bool:
-    between = problem.costs[~np.eye(len(problem.pools), dtype=bool)]
-    return bool((between == between[0]).all())
-
-
-def _improve(
-    problem: PlacementProblem, claims: NDArray[np.intp], greedy: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Improve all starts, or the best ones of a large problem, and join the results."""
-    prices = Prices.of(problem)
-
-    def rank(labels: NDArray[np.intp]) -> tuple[int, int]:
-        return score(problem, prices, labels)
-
-    starts = _distinct(sorted(_starts(problem, claims, greedy), key=rank))
-    del starts[max(1, _EFFORT // len(problem.sizes)) :]
-    found = _distinct(sorted((_descend(problem, prices, start) for start in starts), key=rank))
-    best = found[0]
-    for other in found[1:]:
-        joined = best_move(problem, prices, best, other)
-        if rank(joined) < rank(best):
-            best = _descend(problem, prices, joined)
+def _improve(problem: PlacementProblem, labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Improve the better one of two starts; then, in small problems, others; join the results."""
+    moves = _Moves(problem, len(problem.pools) + _EFFORT // len(problem.sizes))
+    greedy = majority(problem)
+    best = moves.descend(min(labels, _allowed(problem, greedy), key=moves.rank))
+    if moves.left > 0:
+        for start in _distinct(sorted(_starts(problem, labels, greedy), key=moves.rank)):
+            if moves.left <= 0:
+                break
+            joined = best_move(problem, moves.prices, best, moves.descend(start))
+            if moves.rank(joined) < moves.rank(best):
+                best = moves.descend(joined)
     return best
 
 
 def _starts(
-    problem: PlacementProblem, claims: NDArray[np.intp], greedy: NDArray[np.intp]
+    problem: PlacementProblem, labels: NDArray[np.intp], greedy: NDArray[np.intp]
 ) -> Iterator[NDArray[np.intp]]:
-    first = problem.allowed.argmax(axis=1)
-    yield np.where(problem.allowed[np.arange(len(greedy)), greedy], greedy, first)
+    claimed = claims(problem)
+    yield labels
+    yield _allowed(problem, greedy)
     for pool in range(len(problem.pools)):
-        rest = np.where(problem.allowed[:, pool], pool, first)
-        yield np.where(claims != UNPLACED, claims, rest)
+        rest = _allowed(problem, np.full(len(labels), pool))
+        yield np.where(claimed != UNPLACED, claimed, rest)
         yield rest
+
+
+def _allowed(problem: PlacementProblem, labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Take labels where they are allowed, elsewhere the first pool that is."""
+    allowed = problem.allowed[np.arange(len(labels)), labels]
+    return np.where(allowed, labels, problem.allowed.argmax(axis=1))
 
 
 def _distinct(placements: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
     return list({labels.tobytes(): labels for labels in placements}.values())
 
 
-def _descend(
-    problem: PlacementProblem, prices: Prices, labels: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Make the best moves of every kind until none of them is an improvement."""
-    kinds = list(_kinds(problem))
-    best = score(problem, prices, labels)
-    in_vain = turn = 0
-    while in_vain < len(kinds):
-        move, one, other = kinds[turn % len(kinds)]
-        turn += 1
-        moved = best_move(problem, prices, labels, move(problem, labels, one, other))
-        reached = score(problem, prices, moved)
-        if reached < best:
-            labels, best, in_vain = moved, reached, 0
-        else:
+class _Moves:
+    """Moves of a problem; so many of them in all."""
+
+    def __init__(self, problem: PlacementProblem, left: int) -> None:
+        self.problem, self.left = problem, left
+        self.prices = Prices.of(problem)
+        #: Moves of large problems need not be exact, as long as they improve the exact rank.
+        self.fine = len(problem.sizes) < _FINE
+        self.asked = self.prices if self.fine else Prices.of(problem, _COARSE)
+
+    def rank(self, labels: NDArray[np.intp]) -> tuple[int, int, int]:
+        return score(self.problem, self.prices, labels)
+
+    def descend(self, labels: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Make the best moves of every kind until none of them is an improvement."""
+        kinds = list(_kinds(self.problem))
+        best = self.rank(labels)
+        in_vain = turn = 0
+        while in_vain < len(kinds) and self.left > 0:
+            move, one, other = kinds[turn % len(kinds)]
+            turn += 1
+            self.left -= 1
+            stay, go = move(self.problem, labels, one, other)
+            moved = best_move(self.problem, self.asked, stay, go, transfers=self.fine)
+            reached = self.rank(moved)
             in_vain += 1
-    return labels
+            if reached < best:
+                labels, best, in_vain = moved, reached, 0
+        return labels
 
 
 def _kinds(problem: PlacementProblem) -> Iterator[tuple[_Move, int, int]]:
@@ -200,15 +171,16 @@ def _kinds(problem: PlacementProblem) -> Iterator[tuple[_Move, int, int]]:
 
 def _expansion(
     problem: PlacementProblem, labels: NDArray[np.intp], one: int, other: int
-) -> NDArray[np.intp]:
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Offer one pool to every value, and the other one to those which are not allowed there."""
     aside = np.where(problem.allowed[:, other], other, labels)
-    return np.where(problem.allowed[:, one], one, aside)
+    return labels, np.where(problem.allowed[:, one], one, aside)
 
 
 def _swap(
     problem: PlacementProblem, labels: NDArray[np.intp], one: int, other: int
-) -> NDArray[np.intp]:
-    """Offer each of two pools to the values of the other one."""
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Offer two pools to the values in either of them, as a problem of two pools."""
     both = problem.allowed[:, one] & problem.allowed[:, other]
-    return np.where(both & (labels == one), other, np.where(both & (labels == other), one, labels))
+    both &= (labels == one) | (labels == other)
+    return np.where(both, one, labels), np.where(both, other, labels)
