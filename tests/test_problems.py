@@ -15,8 +15,9 @@ from distributed import Client, wait
 from dask_pools import LocalPoolCluster, pool, propagate_pools
 from dask_pools.graph.optimize import place_graph
 from dask_pools.graph.options import Options
-from dask_pools.graph.placing import PlacedGraph
+from dask_pools.graph.placing import PlacedGraph, Placing
 from dask_pools.scheduler.telemetry import Crossing, crossings
+from tests.planning.oracle import exact
 from tests.problems import PROBLEMS, Problem
 
 SCALE = 8
@@ -116,6 +117,16 @@ def test_never_more_bytes_than_the_greedy_rule(name: str, open_problem: Open) ->
     x = open_problem(PROBLEMS[name])
     greedy = planned(x, options=Options("majority")).plan
     assert planned(x).plan.nbytes <= greedy.nbytes
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_no_placement_is_cheaper(name: str, open_problem: Open) -> None:
+    """Neither by an integer program, nor by our own bound."""
+    x = open_problem(PROBLEMS[name])
+    placing = Placing(x.__dask_graph__(), x.__dask_keys__(), Options())
+    plan = placing.run(for_good=True, variables={}).plan
+    assert plan.cost == pytest.approx(exact(placing.whole), rel=1e-6)
+    assert plan.cost == plan.bound
 
 
 def test_a_whole_computation_runs_in_the_pool_around_it(client: Client) -> None:

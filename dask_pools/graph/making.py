@@ -195,9 +195,9 @@ class Making:
         """Tell the pools to which a task, or a value made earlier, is bound."""
         i = self.table.index.get(key)
         if i is not None:
-            return self.pin_table[self.bound[i]]
-        residence = self.submission.residence(key) if self.submission else None
-        return (residence.pin or None) if residence else None
+            return self.pin_table[int(self.bound[i])]
+        residence = None if self.submission is None else self.submission.residence(key)
+        return residence.pin or None if residence is not None else None
 
     def _take(self, new: Regrouped) -> None:
         """Take the tasks of regrouped reductions in the place of the old ones."""

@@ -162,17 +162,14 @@ def explain_plan(
 
 
 def _largest_groups(transfers: Sequence[Transfer], ways: Sequence[int]) -> list[list[int]]:
-    """Gather transfers by array and link; return those with most bytes, by their positions.
+    """Gather transfers by name and link; return those with most bytes, by their positions.
 
-    The blocks of one array have its name in their keys. Delayed values have names of their
-    own, and belong together if they are results of one kind of task.
+    Arrays of one name, such as a variable opened from many stores, are told of as one.
     """
     numbers: dict[tuple[object, int], int] = {}
     group = np.fromiter(
         (
-            numbers.setdefault(
-                (t.key[0] if isinstance(t.key, tuple) else t.name, way), len(numbers)
-            )
+            numbers.setdefault((t.name, way), len(numbers))
             for t, way in zip(transfers, ways, strict=True)
         ),
         dtype=np.intp,

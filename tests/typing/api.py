@@ -10,15 +10,23 @@ from distributed import Client
 
 import dask_pools
 from dask_pools import (
+    Link,
     LocalPoolCluster,
+    Pool,
     PoolError,
+    Topology,
+    TopologyError,
     UnknownPoolError,
     get_pool,
     link_bytes,
+    link_class,
+    measure_links,
     pool,
     propagate_pools,
     propagate_pools_in_collection,
+    read_topology,
     visualize_pools,
+    write_topology,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +64,22 @@ def deployed(directory: Path) -> None:
         Client(cluster) as client,
     ):
         link_bytes(client)
+
+
+def described(client: Client, directory: Path) -> str | None:
+    topology = Topology(
+        (Pool("ecmwf", egress="aggregates", egress_limit=1e6), Pool("eumetsat")),
+        (link_class("aws-same-continent").link("ecmwf", "eumetsat", price=0.03),),
+        default=link_class("research-network"),
+    )
+    link: Link = topology.link("ecmwf", "eumetsat")
+    write_topology(topology, directory / "topology.yaml")
+    try:
+        known = read_topology(directory / "topology.yaml")
+    except TopologyError as error:
+        return str(error)
+    measured: Topology = measure_links(client, pools=["ecmwf"], nbytes="1 MB", topology=known)
+    return f"{link.price * 1e-9} {measured.currency}"
 
 
 def errors_are_caught() -> str:
