@@ -10,6 +10,7 @@ from distributed import SchedulerPlugin
 
 from dask_pools.scheduler import private
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
+from dask_pools.scheduler.learned import LearnedTable, learn
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.replicas import drop_carried
 from dask_pools.scheduler.stealing import PoolStealing
@@ -43,6 +44,8 @@ class PoolsPlugin(SchedulerPlugin):
     scheduler: Scheduler | None
     #: Which worker is in which pool; from installation on.
     membership: Membership
+    #: What finished tasks have shown; from installation on.
+    learned: LearnedTable
     #: The wrapper around submissions; from installation on.
     submissions: Submissions
     #: The bytes per link; from installation on.
@@ -88,7 +91,10 @@ class PoolsPlugin(SchedulerPlugin):
         self.membership = Membership()
         for ws in scheduler.workers.values():
             self.membership.join(ws.address, ws.resources, ws.nthreads)
-        self.submissions = Submissions(scheduler, self.membership, self.is_registered, self.detach)
+        self.learned = LearnedTable()
+        self.submissions = Submissions(
+            scheduler, self.membership, self.learned, self.is_registered, self.detach
+        )
         self.links = LinkCounter(scheduler, self.membership)
         with contextlib.ExitStack() as undo:
             submissions, links = self.submissions, self.links
@@ -138,11 +144,12 @@ class PoolsPlugin(SchedulerPlugin):
             self.membership.leave(worker)
 
     def transition(
-        self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **__: Any
+        self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **message: Any
     ) -> None:
-        """Tidy up after a transfer."""
+        """Tidy up after a transfer, and learn from other tasks."""
         if finish == "memory" and start == "processing" and self.scheduler is not None:
             drop_carried(self.scheduler, key, stimulus_id)
+            learn(self.scheduler, self.learned, key, message.get("startstops", ()))
 
     def _resources_changed(self, worker: str) -> None:
         ws = self.scheduler.workers.get(worker) if self.scheduler is not None else None

@@ -20,6 +20,7 @@ from dask_pools.graph.annotate import as_pin
 from dask_pools.graph.submission import SUBMISSION, Residence, Submission
 from dask_pools.model import PIN, PLACEMENT, RESOURCE_PREFIX, TRANSFER, Pin, pools_of_resources
 from dask_pools.scheduler import private
+from dask_pools.scheduler.learned import LearnedTable
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.restrictions import (
     RESOURCES,
@@ -49,6 +50,8 @@ class Submissions:
         The scheduler; nothing is installed on it by making this object.
     membership : Membership
         Its pools.
+    learned : LearnedTable
+        What finished tasks have shown.
     is_wanted : callable
         Says whether the plugin is still registered. distributed tells a plugin nothing
         when it is unregistered, so that this is asked at each submission.
@@ -60,11 +63,13 @@ class Submissions:
         self,
         scheduler: Scheduler,
         membership: Membership,
+        learned: LearnedTable,
         is_wanted: Callable[[], bool],
         leave: Callable[[], None],
     ) -> None:
         self.scheduler = scheduler
         self.membership = membership
+        self.learned = learned
         self.is_wanted = is_wanted
         self.leave = leave
         self._stock_update_graph = private.update_graph(scheduler)
@@ -83,7 +88,12 @@ class Submissions:
 
     def describe(self) -> Submission:
         """Say what the optimiser has to know of the cluster."""
-        return Submission(self.membership.topology, self.residence, self.scheduler.tasks)
+        return Submission(
+            self.membership.topology,
+            self.residence,
+            known=self.scheduler.tasks,
+            learned=self.learned.snapshot(),
+        )
 
     def residence(self, key: Key) -> Residence | None:
         """Find where the value of an earlier submission is, or will be made.

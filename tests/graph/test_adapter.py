@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from operator import getitem
+from typing import TYPE_CHECKING
 
 import dask
 import dask.array as da
 import dask.bag as db
 import dask.order
 import numpy as np
-import pytest
-from dask._task_spec import Alias, DataNode, Task, TaskRef, execute_graph
+from dask._task_spec import Alias, Task, TaskRef, execute_graph
 
 from dask_pools.graph import adapter
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def inc(x: int) -> int:
@@ -68,44 +70,6 @@ def test_annotations_of_a_key_may_be_functions() -> None:
         "priority": 1,
         "retries": 2,
     }
-
-
-def test_arrays_describe_their_layers() -> None:
-    x = da.ones((4, 6), chunks=(2, 3), dtype="f4")
-    record = adapter.array_record(x.dask.layers[x.name])
-    assert record == adapter.ArrayRecord(((2, 2), (3, 3)), np.dtype("f4"))
-    assert adapter.array_record(dask.delayed(inc)(1).dask.layers.popitem()[1]) is None
-
-
-@pytest.mark.parametrize(("method", "nbytes"), [("sum", 4), ("mean", 8), ("var", 12), ("max", 4)])
-def test_reductions_are_recognised_and_tried_out(method: str, nbytes: int) -> None:
-    x = da.zeros((8, 6), chunks=4, dtype="f4")
-    y = getattr(x, method)(axis=0, **({"dtype": "f4"} if method != "max" else {}))
-    (found,) = (r for layer in y.dask.layers.values() if (r := adapter.reduction_of(layer)))
-    assert found.axes == (0,)
-    assert found.source == x.name
-    element = adapter.try_reduction(found, 2)
-    assert element is not None
-    assert element >= nbytes
-
-
-def test_functions_of_others_are_not_tried_out() -> None:
-    def chunk(x, axis, keepdims):
-        raise AssertionError("called")
-
-    chunk.__module__ = "somebody"
-    reduction = adapter.Reduction(chunk, {}, (0,), 1, "x", np.dtype("f4"))
-    assert adapter.try_reduction(reduction, 1) is None
-
-
-def test_broadcast_arrays_are_recognised() -> None:
-    x = da.ones(4)
-    assert adapter.is_broadcast_scalar(x.dask.layers[x.name])
-    y = x + 1
-    assert not adapter.is_broadcast_scalar(y.dask.layers[y.name])
-    z = da.broadcast_to(y, (3, 4))
-    assert adapter.is_broadcast_to(z.dask.layers[z.name])
-    assert not adapter.is_broadcast_to(y.dask.layers[y.name])
 
 
 def test_fuse_blockwise_keeps_layers_of_other_annotations_apart() -> None:
@@ -177,17 +141,6 @@ def test_bags_are_made_lazy() -> None:
     made = [task for task in tasks.values() if adapter.makes_lists(task)]
     assert made
     assert list(adapter.make_lazy(made[0])({})) == [2, 3, 4, 5]
-
-
-def test_literals_and_slicing() -> None:
-    assert adapter.literal_nbytes(DataNode("x", np.ones(10))) == 80
-    assert adapter.literal_nbytes(Task("x", inc, 1)) is None
-    task = Task("y", getitem, TaskRef("x"), (slice(0, 2), 3))
-    assert adapter.slicing(task, {}) == ("x", (slice(0, 2), 3))
-    assert adapter.slicing(Task("y", inc, TaskRef("x")), {}) is None
-    by_other = Task("y", getitem, TaskRef("x"), TaskRef("i"))
-    assert adapter.slicing(by_other, {"i": Task("i", inc, 1)}) is None
-    assert adapter.slicing(by_other, {"i": DataNode("i", [1, 2])}) == ("x", [1, 2])
 
 
 def test_redirect_changes_what_a_task_needs() -> None:

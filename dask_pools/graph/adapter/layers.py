@@ -10,6 +10,7 @@ from dask._task_spec import (
     TaskRef,
 )
 from dask.base import collections_to_expr, is_dask_collection
+from dask.blockwise import Blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
@@ -92,6 +93,9 @@ def with_annotations(
     for name, layer in graph.layers.items():
         copied = layer.__copy__()
         copied.annotations = annotations.get(name)
+        if isinstance(copied, Blockwise):
+            # Dask's fusion writes the axes of other layers into it.
+            copied.new_axes = dict(copied.new_axes)
         layers[name] = copied
     return HighLevelGraph(layers, {k: set(v) for k, v in graph.dependencies.items()})
 

@@ -14,7 +14,6 @@ from dask._task_spec import (
 )
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.sizeof import sizeof
 from dask.typing import Key
 from tlz import identity
 
@@ -27,37 +26,6 @@ def dependencies(task: Any) -> Collection[Key]:
 def alias_target(task: Any) -> Key | None:
     """Return the key that an alias stands for; None if it is no alias."""
     return task.target if isinstance(task, Alias) else None
-
-
-def literal_nbytes(task: Any) -> float | None:
-    """Size of a value that is written into the graph; None if the task is to be run."""
-    if not isinstance(task, DataNode):
-        return None
-    return float(sizeof(task.value))
-
-
-_SLICERS = ("getitem", "_getitem", "getter", "getter_nofancy", "getter_inline")
-
-
-def slicing(task: Any, tasks: Mapping[Key, Any]) -> tuple[Key, Any] | None:
-    """Return the key and the index of a task that slices one value; None if it does not.
-
-    The index may be a literal of its own in the graph, as where `take` shuffles.
-    """
-    if not isinstance(task, Task) or getattr(task.func, "__name__", "") not in _SLICERS:
-        return None
-    source, index = task.args[:2]
-    if not isinstance(source, (TaskRef, Alias)):
-        return None
-    if isinstance(index, TaskRef):
-        index = tasks.get(index.key)
-        if not isinstance(index, DataNode):
-            return None
-    index = plain_value(index)
-    if task.func.__name__ == "_getitem":
-        index = index[1]  # a shuffle's index comes with a number
-    key = source.key if isinstance(source, TaskRef) else source.target
-    return None if isinstance(index, GraphNode) else (key, index)
 
 
 def redirect(task: GraphNode, other: Mapping[Key, Key]) -> GraphNode:
