@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from dask_pools.graph.annotate import get_pool, pool
     from dask_pools.model import Link, Pool, Topology
     from dask_pools.observe.visualize import visualize_pools
-    from dask_pools.planning.plan import Plan
     from dask_pools.planner import plan
+    from dask_pools.planning.plan import Plan
     from dask_pools.planning.policies import register_policy
     from dask_pools.propagate import propagate_pools, propagate_pools_in_collection
     from dask_pools.scheduler.telemetry import link_bytes

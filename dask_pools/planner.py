@@ -26,6 +26,7 @@ from dask_pools.planning.plan import Plan
 from dask_pools.planning.policies import Policy
 from dask_pools.propagate import HOOKS
 from dask_pools.scheduler.circumstances import circumstances
+from dask_pools.scheduler.install import install_on_client
 from dask_pools.settings import make_options
 
 
@@ -70,7 +71,8 @@ def plan(
     Raises
     ------
     TypeError
-        If nothing is given, or something that is not a Dask collection.
+        If nothing is given, or something that is not a Dask collection; or if the client is
+        asynchronous.
     UnknownPoolError
         If there is a client, and no pool of a pin has workers.
     ResidencyError
@@ -153,5 +155,11 @@ def _submission(client: Client | None, graphs: Iterable[adapter.HighLevelGraph])
             client = default_client()
         except ValueError:
             return None
+    if client.asynchronous:
+        raise TypeError(
+            "plan() asks the scheduler, and waits for the answer, which an asynchronous client "
+            "cannot do: plan in a program without one, or give client= a synchronous client"
+        )
+    install_on_client(client)
     keys = [key for graph in graphs for key in adapter.future_keys(graph)]
     return circumstances(client, keys)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, wait
+from distributed import Client, LocalCluster, wait
 
 from dask_pools import (
     BudgetError,
@@ -87,6 +88,25 @@ def test_a_plan_says_what_then_happens(client: Client) -> None:
         found = crossed(client, x)
     assert sum(c.nbytes for c in found) == said.nbytes
     assert len(found) == len(said.transfers)
+
+
+def test_any_cluster_can_be_asked() -> None:
+    """Also one that nobody has told of pools before."""
+    cluster = LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, resources={"pool-a": 1}
+    )
+    with cluster, Client(cluster) as client:
+        assert plan(read("a").sum(), client=client).tasks.keys() == {"a"}
+        with pytest.raises(UnknownPoolError, match="'b'"):
+            plan(read("b"), client=client)
+
+
+def test_an_asynchronous_client_is_refused() -> None:
+    class Asynchronous:
+        asynchronous = True
+
+    with pytest.raises(TypeError, match="asynchronous client"):
+        plan(read("a"), client=cast(Client, Asynchronous()))
 
 
 def test_compute_gathers_the_result_in_one_pool() -> None:
