@@ -54,6 +54,32 @@ def pinned_ancestors(
     return found
 
 
+def scattered_layers(
+    graph: adapter.HighLevelGraph, above: Mapping[str, frozenset[Pin]]
+) -> set[str]:
+    """Find the layers whose blocks may come from different pools.
+
+    Where all steps are blockwise, each block comes from the same pools as every other one. Only
+    other layers, such as those that join arrays, make one block of this and one of that pool.
+
+    Parameters
+    ----------
+    graph : HighLevelGraph
+        The graph.
+    above : mapping
+        What `pinned_ancestors` has found; a pin that begins with an empty name stands for a
+        layer whose tasks differ in their pins.
+    """
+    scattered: set[str] = set()
+    # As it was found: layers come after those that they depend on.
+    for name, pins in above.items():
+        joins = len(pins) > 1 and not isinstance(graph.layers[name], adapter.Blockwise)
+        mixed = any(not pin[0] for pin in pins)
+        if joins or mixed or not scattered.isdisjoint(graph.dependencies.get(name, ())):
+            scattered.add(name)
+    return scattered
+
+
 def find_homes(
     tasks: Mapping[Key, adapter.GraphNode],
     keys: Iterable[Key],

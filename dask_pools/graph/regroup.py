@@ -23,7 +23,7 @@ from dask.typing import Key
 from dask_pools.graph import adapter
 from dask_pools.graph.adapter import reductions
 from dask_pools.graph.block_trees import NOWHERE, Tasks, read_trees
-from dask_pools.graph.homes import PinOf, find_homes, pinned_ancestors
+from dask_pools.graph.homes import PinOf, find_homes, pinned_ancestors, scattered_layers
 from dask_pools.graph.leftovers import find_leftovers
 from dask_pools.model import Pin
 
@@ -99,11 +99,12 @@ def find_trees(
     layers = {**pins, **{name: ("", name) for name in mixed}}
     trees = [tree for name in sorted(graph.layers) if (tree := reductions.tree_of(graph, name))]
     above = pinned_ancestors(graph, layers, [tree.source for tree in trees])
+    scattered = scattered_layers(graph, above)
     found = [
         reductions.tree_outputs(graph, tree)
         for tree in trees
         if not pins.get(tree.name)
-        and (len(above[tree.source]) > 1 or any(pin[0] == "" for pin in above[tree.source]))
+        and tree.source in scattered
         and reductions.may_be_arranged(graph, tree)
     ]
     return Trees(tuple(tree for tree, _ in found), tuple(keys for _, keys in found))

@@ -9,7 +9,7 @@ import pytest
 
 from dask_pools import pool
 from dask_pools.graph import adapter
-from dask_pools.graph.homes import find_homes, pinned_ancestors
+from dask_pools.graph.homes import find_homes, pinned_ancestors, scattered_layers
 from dask_pools.graph.pins import find_pins
 
 
@@ -71,3 +71,15 @@ def test_layers_tell_the_nearest_pins_above_them() -> None:
     pins = find_pins(z.dask, None, None).layers
     assert pinned_ancestors(z.dask, pins, [z.name])[z.name] == {("a",), ("b",)}
     assert pinned_ancestors(z.dask, pins, [y.name])[y.name] == {("b",)}
+
+
+def test_only_joined_arrays_have_blocks_of_different_pools() -> None:
+    with pool("x"):
+        a = da.zeros((4, 4), chunks=2)
+    with pool("y"):
+        b = da.zeros((4, 4), chunks=2)
+    added, joined = a + b + 1, da.concatenate([a, b]) + 1
+    for array, scattered in ((added, False), (joined, True), (da.concatenate([a, a]), False)):
+        layers = array.dask
+        above = pinned_ancestors(layers, find_pins(layers, None, None).layers, [array.name])
+        assert (array.name in scattered_layers(layers, above)) is scattered
