@@ -30,7 +30,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::dask.array.core.PerformanceWarning"),
 ]
 
-any_policy = st.sampled_from(sorted(policy_names()))
+#: What is said to `propagate_pools`.
+any_settings = st.fixed_dictionaries(
+    {
+        "policy": st.sampled_from(sorted(policy_names())),
+        "objective": st.sampled_from(["bytes", "time"]),
+        "exact_order": st.booleans(),
+    }
+)
 
 
 def in_process(pools: dict[str, int]) -> SpecCluster:
@@ -75,7 +82,7 @@ def three_pools() -> Iterator[Recorder]:
         yield from watch(in_process({"a": 2, "b": 2, "c": 1}))
 
 
-def check(recorder: Recorder, computation: Computation, policy: str) -> None:
+def check(recorder: Recorder, computation: Computation, said: dict[str, Any]) -> None:
     expected = computation.results()
     client = recorder.client
     # Dask's delayed values do not keep alive what was persisted.
@@ -85,7 +92,7 @@ def check(recorder: Recorder, computation: Computation, policy: str) -> None:
         alive.append(client.persist(x))
         return alive[-1]
 
-    with client.as_current(), propagate_pools(policy):
+    with client.as_current(), propagate_pools(**said):
         collections = computation.build(persist)
         with computation.context():
             found = dask.compute(*collections)
@@ -95,29 +102,29 @@ def check(recorder: Recorder, computation: Computation, policy: str) -> None:
     recorder.check()
 
 
-@given(computations(TWO), any_policy)
+@given(computations(TWO), any_settings)
 @settings(max_examples=30)
-def test_results_on_two_pools(two_pools, computation, policy):
-    check(two_pools, computation, policy)
+def test_results_on_two_pools(two_pools, computation, said):
+    check(two_pools, computation, said)
 
 
-@given(computations(THREE), any_policy)
+@given(computations(THREE), any_settings)
 @settings(max_examples=40)
-def test_results_on_three_pools(three_pools, computation, policy):
-    check(three_pools, computation, policy)
+def test_results_on_three_pools(three_pools, computation, said):
+    check(three_pools, computation, said)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@given(computations(TWO, 16), any_policy)
+@given(computations(TWO, 16), any_settings)
 @settings(max_examples=300)
-def test_long_computations_on_two_pools(two_pools, computation, policy):
-    check(two_pools, computation, policy)
+def test_long_computations_on_two_pools(two_pools, computation, said):
+    check(two_pools, computation, said)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@given(computations(THREE, 16), any_policy)
+@given(computations(THREE, 16), any_settings)
 @settings(max_examples=600)
-def test_long_computations_on_three_pools(three_pools, computation, policy):
-    check(three_pools, computation, policy)
+def test_long_computations_on_three_pools(three_pools, computation, said):
+    check(three_pools, computation, said)
