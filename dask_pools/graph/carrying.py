@@ -113,10 +113,14 @@ def carry(
         value = table.name(v)
         if anew:
             key = copy_key(value, pools[q])
+            while key in table.index:
+                key = copy_key(key, pools[q])
             node = copy_task(copyable[v], copyable[v], key)
         else:
             link = Link(pools[p], pools[q])
             key = transfer_key(value, link.source, link.target)
+            while key in table.index:  # of a graph that was placed before
+                key = transfer_key(key, link.source, link.target)
             moved[key] = Transfer(value, link, nbytes, _BASES[known])
             node = adapter.transfer_task(key, value)
         keys.append(key)
