@@ -147,11 +147,11 @@ def problems(draw: st.DrawFn, pools: int = 2, free: int = 8) -> PlacementProblem
     # Mirrors have choices too; the oracle can only try so many.
     choices = np.cumprod(allowed.sum(axis=1))
     allowed[choices > 3**9] = np.arange(pools) == 0
-    size = st.one_of(st.integers(0, 9), st.floats(0, 1e12, allow_subnormal=False))
+    size = st.one_of(st.integers(0, 9), st.floats(1e-3, 1e12))
     sizes = draw(st.lists(size, min_size=n, max_size=n))
     pairs = st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda p: p[0] < p[1])
     arcs = draw(st.lists(pairs, max_size=3 * n)) if n > 1 else []
-    price = st.one_of(st.integers(0, 5), st.floats(0, 10, allow_subnormal=False))
+    price = st.one_of(st.integers(0, 5), st.floats(1e-6, 10))
     costs = np.zeros((pools, pools))
     for link in zip(*np.nonzero(uniform_costs(pools)), strict=True):
         costs[link] = draw(price)
