@@ -116,12 +116,10 @@ def test_fusion_of_tasks() -> None:
     fused = adapter.fuse_chain(list(tasks.values()))
     (chain,) = (key for key in fused if key != ("y", 0))
     assert chain == ("x-y", 0)
-    assert set(adapter.members(fused[chain])) == set(tasks)
+    assert execute_graph(fused, keys=[("y", 0)])["y", 0] == 3
     assert adapter.alias_target(fused["y", 0]) == chain
     one = adapter.fuse_group(list(tasks.values()), ("y", 0))
     assert one({}) == 3
-    assert set(adapter.members(one)) == set(tasks)
-    assert set(adapter.members(tasks["x", 0])) == {("x", 0)}
 
 
 def test_slices_of_slices_become_one() -> None:

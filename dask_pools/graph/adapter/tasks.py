@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from dask._task_spec import (
@@ -73,18 +73,6 @@ def flat_keys(keys: Any) -> list[Key]:
     return list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
 
 
-def needed(tasks: Mapping[Key, GraphNode], keys: Iterable[Key]) -> set[Key]:
-    """Find the tasks that some keys come from, themselves included."""
-    found: set[Key] = set()
-    stack = [key for key in keys if key in tasks]
-    while stack:
-        key = stack.pop()
-        if key not in found:
-            found.add(key)
-            stack.extend(d for d in tasks[key].dependencies if d in tasks)
-    return found
-
-
 def is_shuffle(task: Any) -> bool:
     """Whether a task is, or holds, a step of a P2P shuffle.
 
@@ -98,13 +86,6 @@ def is_shuffle(task: Any) -> bool:
         and (getattr(part.func, "__module__", None) or "").startswith("distributed.shuffle")
         for part in parts
     )
-
-
-def members(task: GraphNode) -> Collection[Key]:
-    """Keys of the tasks that were fused into one; its own key if it is a plain task."""
-    if isinstance(task, Task) and task.has_subgraph():
-        return cast("Collection[Key]", task.args[0])
-    return (task.key,)
 
 
 def plain_value(value: Any) -> Any:
