@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dask_pools.deploy.local import LocalPoolCluster
     from dask_pools.errors import (
         BudgetError,
+        ConfigurationError,
         DistributedChangedError,
         ExpressionArraysError,
         GraphvizError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         PlacementError,
         PluginMissingError,
         PoolError,
+        PoolLostError,
         PoolNameError,
         ResidencyError,
         SchedulerPackageError,
@@ -56,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
+    "ConfigurationError",
     "DistributedChangedError",
     "ExpressionArraysError",
     "GraphvizError",
@@ -68,6 +71,7 @@ __all__ = [
     "PluginMissingError",
     "Pool",
     "PoolError",
+    "PoolLostError",
     "PoolNameError",
     "ResidencyError",
     "SchedulerPackageError",
@@ -93,6 +97,7 @@ __all__ = [
 #: The module of each public name.
 _HOMES = {
     "BudgetError": "dask_pools.errors",
+    "ConfigurationError": "dask_pools.errors",
     "DistributedChangedError": "dask_pools.errors",
     "ExpressionArraysError": "dask_pools.errors",
     "GraphvizError": "dask_pools.errors",
@@ -105,6 +110,7 @@ _HOMES = {
     "PluginMissingError": "dask_pools.errors",
     "Pool": "dask_pools.model",
     "PoolError": "dask_pools.errors",
+    "PoolLostError": "dask_pools.errors",
     "PoolNameError": "dask_pools.errors",
     "ResidencyError": "dask_pools.errors",
     "SchedulerPackageError": "dask_pools.errors",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "BudgetError",
+    "ConfigurationError",
     "DistributedChangedError",
     "ExpressionArraysError",
     "GraphvizError",
@@ -19,6 +20,7 @@ __all__ = [
     "PlacementError",
     "PluginMissingError",
     "PoolError",
+    "PoolLostError",
     "PoolNameError",
     "ResidencyError",
     "SchedulerPackageError",
@@ -35,6 +37,14 @@ class PoolError(Exception):
 
 class BudgetError(PoolError, ValueError):
     """A computation would exceed its budget, or the budget cannot be understood."""
+
+
+class ConfigurationError(PoolError, ValueError):
+    """A setting of dask_pools in the configuration of Dask is not valid."""
+
+
+class PoolLostError(PoolError, RuntimeError):
+    """A pool has lost all its workers, and none has come back in time."""
 
 
 class PoolNameError(PoolError, ValueError):

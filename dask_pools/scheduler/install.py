@@ -14,8 +14,9 @@ from distributed.utils import sync
 from dask_pools import __version__
 from dask_pools.errors import SchedulerPackageError
 from dask_pools.graph.submission import Submission
-from dask_pools.scheduler import private
 from dask_pools.scheduler.plugin import PoolsPlugin, installed_on
+from dask_pools.scheduler.private.graphs import is_updating
+from dask_pools.scheduler.private.processes import clients, schedulers
 
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def schedulers_here() -> list[Scheduler]:
     """List the running schedulers of this process, sorted by address."""
-    running = [s for s in private.schedulers() if s.status is Status.running]
+    running = [s for s in schedulers() if s.status is Status.running]
     return sorted(running, key=lambda scheduler: scheduler.address)
 
 
@@ -107,7 +108,7 @@ def install_for_clients() -> None:
         current = default_client()
     except ValueError:
         current = None
-    for client in private.clients():
+    for client in clients():
         try:
             install_on_client(client)
         except SchedulerPackageError as error:
@@ -128,7 +129,7 @@ def submission_here() -> Submission | None:
         None if no scheduler of this process is handling a submission, or several are, of
         which nobody can say which one called.
     """
-    busy = [scheduler for scheduler in schedulers_here() if private.is_updating(scheduler)]
+    busy = [scheduler for scheduler in schedulers_here() if is_updating(scheduler)]
     if len(busy) != 1:
         return None
     (scheduler,) = busy

@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 from dask.typing import Key
 from distributed import SchedulerPlugin
 
-from dask_pools.scheduler import private
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.learned import LearnedTable, learn
 from dask_pools.scheduler.membership import Membership
+from dask_pools.scheduler.private.base import add_handler
+from dask_pools.scheduler.private.graphs import (
+    replace_create_tasks,
+    replace_update_graph,
+    update_graph,
+)
+from dask_pools.scheduler.private.stealing import replace_stealing
 from dask_pools.scheduler.replicas import drop_carried
+from dask_pools.scheduler.roster import Roster
 from dask_pools.scheduler.stealing import PoolStealing
 from dask_pools.scheduler.submission import Submissions
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
@@ -44,6 +51,8 @@ class PoolsPlugin(SchedulerPlugin):
     scheduler: Scheduler | None
     #: Which worker is in which pool; from installation on.
     membership: Membership
+    #: The workers of each pool; from installation on.
+    roster: Roster
     #: What finished tasks have shown; from installation on.
     learned: LearnedTable
     #: The wrapper around submissions; from installation on.
@@ -85,12 +94,11 @@ class PoolsPlugin(SchedulerPlugin):
         """
         if self.scheduler is not None or installed_on(scheduler) is not None:
             return False
-        orphan = getattr(private.update_graph(scheduler), "__self__", None)
+        orphan = getattr(update_graph(scheduler), "__self__", None)
         if isinstance(orphan, Submissions):
             orphan.leave()  # unregistered, and no graph was submitted since
         self.membership = Membership()
-        for ws in scheduler.workers.values():
-            self.membership.join(ws.address, ws.resources, ws.nthreads)
+        self.roster = Roster(scheduler, self.membership)
         self.learned = LearnedTable()
         self.submissions = Submissions(
             scheduler, self.membership, self.learned, self.is_registered, self.detach
@@ -98,18 +106,18 @@ class PoolsPlugin(SchedulerPlugin):
         self.links = LinkCounter(scheduler, self.membership)
         with contextlib.ExitStack() as undo:
             submissions, links = self.submissions, self.links
-            undo.callback(private.replace_update_graph(scheduler, submissions.update_graph))
-            undo.callback(private.replace_create_tasks(scheduler, submissions.create_tasks))
-            undo.callback(private.replace_set_resources(scheduler, self._resources_changed))
+            undo.callback(replace_update_graph(scheduler, submissions.update_graph))
+            undo.callback(replace_create_tasks(scheduler, submissions.create_tasks))
+            undo.callback(self.roster.watch())
             undo.callback(
-                private.replace_stealing(
+                replace_stealing(
                     scheduler, PoolStealing, membership=self.membership, idle_members={}
                 )
             )
-            undo.callback(private.add_handler(scheduler, LINK_BYTES, links.link_bytes))
-            undo.callback(private.add_handler(scheduler, CROSSINGS, links.crossings))
+            undo.callback(add_handler(scheduler, LINK_BYTES, links.link_bytes))
+            undo.callback(add_handler(scheduler, CROSSINGS, links.crossings))
             asked = Circumstances(submissions.describe)
-            undo.callback(private.add_handler(scheduler, CIRCUMSTANCES, asked.answer))
+            undo.callback(add_handler(scheduler, CIRCUMSTANCES, asked.answer))
             undo.callback(links.leave_future_workers)
             # At once, and not by distributed when `start` has returned: a second plugin
             # must find this one, and this one must find itself.
@@ -133,16 +141,6 @@ class PoolsPlugin(SchedulerPlugin):
         """Say whether the scheduler still has this plugin."""
         return self.scheduler is not None and self.scheduler.plugins.get(NAME) is self
 
-    def add_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """Note the pools of a new worker."""
-        if scheduler is self.scheduler:
-            self._resources_changed(worker)
-
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
-        """Note that a worker has left."""
-        if scheduler is self.scheduler:
-            self.membership.leave(worker)
-
     def transition(
         self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **message: Any
     ) -> None:
@@ -150,11 +148,6 @@ class PoolsPlugin(SchedulerPlugin):
         if finish == "memory" and start == "processing" and self.scheduler is not None:
             drop_carried(self.scheduler, key, stimulus_id)
             learn(self.scheduler, self.learned, key, message.get("startstops", ()))
-
-    def _resources_changed(self, worker: str) -> None:
-        ws = self.scheduler.workers.get(worker) if self.scheduler is not None else None
-        if ws is not None:
-            self.membership.join(worker, ws.resources, ws.nthreads)
 
 
 def installed_on(scheduler: Scheduler) -> PoolsPlugin | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dask_pools.model import TRANSFER, Pin, pools_of_resources
 from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.private import GuardedStealing
+from dask_pools.scheduler.private.stealing import GuardedStealing
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState, WorkerState

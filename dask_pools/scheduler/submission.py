@@ -19,9 +19,9 @@ from dask_pools.graph.adapter import is_shuffle
 from dask_pools.graph.annotate import as_pin
 from dask_pools.graph.submission import SUBMISSION, Residence, Submission
 from dask_pools.model import PIN, PLACEMENT, RESOURCE_PREFIX, TRANSFER, Pin, pools_of_resources
-from dask_pools.scheduler import private
 from dask_pools.scheduler.learned import LearnedTable
 from dask_pools.scheduler.membership import Membership
+from dask_pools.scheduler.private import graphs
 from dask_pools.scheduler.restrictions import (
     RESOURCES,
     Annotations,
@@ -72,8 +72,8 @@ class Submissions:
         self.learned = learned
         self.is_wanted = is_wanted
         self.leave = leave
-        self._stock_update_graph = private.update_graph(scheduler)
-        self._stock_create_tasks = private.create_tasks(scheduler)
+        self._stock_update_graph = graphs.update_graph(scheduler)
+        self._stock_create_tasks = graphs.create_tasks(scheduler)
 
     async def update_graph(self, **message: Any) -> None:
         """Handle a submitted graph, with `SUBMISSION` set."""

@@ -3,7 +3,7 @@
 A worker keeps a log of what it has fetched from other workers, but only its last entries
 (1000 by default). The log is replaced by one that adds up what goes into it.
 
-This module and `dask_pools.scheduler.private` go to the workers by value: a worker
+This module and `dask_pools.scheduler.private.logs` go to the workers by value: a worker
 whose environment has no dask_pools can join the cluster, and is counted like any other.
 Therefore it imports nothing else of the package.
 """
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 from distributed import WorkerPlugin
 
-from dask_pools.scheduler import private
-from dask_pools.scheduler.private import replace_transfer_log, transfer_log
+from dask_pools.scheduler.private import logs
+from dask_pools.scheduler.private.logs import replace_transfer_log, transfer_log
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -97,7 +97,7 @@ class TransferCounter(WorkerPlugin):
 @functools.cache
 def pickled_counter() -> bytes:
     """Pickle a `TransferCounter` together with its code."""
-    modules = [sys.modules[__name__], private]
+    modules = [sys.modules[__name__], logs]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

@@ -9,8 +9,9 @@ from distributed import Scheduler, Worker
 from distributed.utils_test import gen_cluster, inc
 
 from dask_pools.errors import DistributedChangedError, UnknownPoolError
-from dask_pools.scheduler import private
 from dask_pools.scheduler.plugin import NAME, PoolsPlugin, installed_on
+from dask_pools.scheduler.private.graphs import replace_update_graph, update_graph
+from dask_pools.scheduler.private.workers import SET_RESOURCES
 from tests.scheduler.clusters import IN_A, IN_B, cluster_of
 
 
@@ -20,7 +21,7 @@ def state_of(scheduler: Scheduler) -> dict[str, Any]:
     return {
         "handlers": dict(scheduler.handlers),
         "stream handlers": dict(scheduler.stream_handlers),
-        "instance": private.CREATE_TASKS in vars(scheduler),
+        "instance": {name for name, value in vars(scheduler).items() if callable(value)},
         "stealing": type(stealing),
         "stealing's attributes": set(vars(stealing)),
         "balance": scheduler.periodic_callbacks["stealing"].callback,
@@ -97,16 +98,16 @@ async def test_plugin_can_be_registered_again(c, s, a):
 async def test_wrapper_of_somebody_else_survives(c, s, a):
     plugin = PoolsPlugin()
     await plugin.start(s)
-    ours = private.update_graph(s)
+    ours = update_graph(s)
     seen = []
 
     async def theirs(**message: Any) -> None:
         seen.append(message["keys"])
         await ours(**message)
 
-    private.replace_update_graph(s, theirs)
+    replace_update_graph(s, theirs)
     await plugin.close()
-    assert private.update_graph(s) is theirs
+    assert update_graph(s) is theirs
     assert await c.submit(inc, 1, key="x") == 2
     assert seen == [{"x"}]
 
@@ -145,14 +146,14 @@ async def test_worker_can_join_a_pool_later(c, s, a):
 
 @cluster_of(IN_A)
 async def test_failed_installation_leaves_a_stock_scheduler(c, s, a):
-    handler = s.handlers.pop(private.SET_RESOURCES)
+    handler = s.handlers.pop(SET_RESOURCES)
     before = state_of(s)
     plugin = PoolsPlugin()
     with pytest.raises(DistributedChangedError, match="set_resources"):
         plugin.attach(s)
     assert state_of(s) == before
     assert plugin.scheduler is None
-    s.handlers[private.SET_RESOURCES] = handler
+    s.handlers[SET_RESOURCES] = handler
 
 
 def test_plugin_is_pickled_as_it_is_before_it_is_installed() -> None:
