@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dask_pools.planning.plan import Plan
     from dask_pools.planning.policies import register_policy
     from dask_pools.propagate import propagate_pools, propagate_pools_in_collection
+    from dask_pools.scheduler.install import uninstall
     from dask_pools.scheduler.telemetry import link_bytes
     from dask_pools.topology.classes import link_class
     from dask_pools.topology.measure import measure_links
@@ -90,6 +91,7 @@ __all__ = [
     "propagate_pools_in_collection",
     "read_topology",
     "register_policy",
+    "uninstall",
     "visualize_pools",
     "write_topology",
 ]
@@ -129,6 +131,7 @@ _HOMES = {
     "propagate_pools_in_collection": "dask_pools.propagate",
     "read_topology": "dask_pools.topology.read",
     "register_policy": "dask_pools.planning.policies",
+    "uninstall": "dask_pools.scheduler.install",
     "visualize_pools": "dask_pools.observe.visualize",
     "write_topology": "dask_pools.topology.write",
 }

@@ -69,6 +69,12 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
     SchedulerPackageError
         If dask_pools is missing in the scheduler's environment, or another version is there.
 
+    Warns
+    -----
+    RuntimeWarning
+        If the cluster's release of distributed is not as dask_pools knows it; then tasks are placed
+        and bound to their pools, and nothing else. Once a cluster.
+
     Notes
     -----
     On threads and on the synchronous scheduler, results and tasks are the same as without.

@@ -26,7 +26,7 @@ from dask_pools import (
 )
 from dask_pools.graph.optimize import PoolOptimizer
 from dask_pools.model import Link
-from dask_pools.scheduler.install import uninstall
+from dask_pools.scheduler.install import remove_from
 from dask_pools.scheduler.plugin import installed_on
 from dask_pools.scheduler.telemetry import crossings
 
@@ -187,7 +187,7 @@ def test_p2p_rechunks_come_to_their_end(
 
 
 def test_a_client_made_after_a_plain_call_is_served(cluster: LocalPoolCluster) -> None:
-    uninstall(cluster.scheduler)
+    remove_from(cluster.scheduler)
     with dask.config.set({}):
         switch = propagate_pools()
         try:

@@ -30,6 +30,7 @@ from dask_pools.deploy.worker import PoolWorker
 from dask_pools.errors import one_of
 from dask_pools.model import Pool, Topology, pool_resource
 from dask_pools.scheduler.install import install
+from dask_pools.scheduler.loss import EXPECT_POOLS
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,8 @@ class LocalPoolCluster(SpecCluster):
         """Ask for other numbers of workers in some pools; the other pools stay as they are.
 
         It returns at once. ``client.wait_for_workers`` waits for new workers; in coroutines
-        ``await cluster`` waits until all is done.
+        ``await cluster`` waits until all is done. The tasks of a pool that is emptied, or whose
+        first worker is being started, wait for as long as it takes.
 
         Parameters
         ----------
@@ -215,7 +217,8 @@ class LocalPoolCluster(SpecCluster):
                 f"Give a mapping, such as scale({{{min(self._worker_options)!r}: 2}}); "
                 f"the pools are {one_of(self._worker_options)}"
             )
-        for pool, n in check_scale({**(numbers or {}), **more}, self._worker_options).items():
+        checked = check_scale({**(numbers or {}), **more}, self._worker_options)
+        for pool, n in checked.items():
             wanted = worker_names(pool, n)
             for worker, spec in list(self.worker_spec.items()):
                 member = pool_resource(pool) in spec["options"]["resources"]
@@ -223,10 +226,19 @@ class LocalPoolCluster(SpecCluster):
                     del self.worker_spec[worker]
             for worker in wanted:
                 self.worker_spec.setdefault(worker, worker_spec(pool, self._worker_options[pool]))
+        # On the event loop, where it comes before the workers that go and come by it.
+        if self.loop is not None:
+            self.loop.add_callback(self._tell_scheduler, checked)
         # With the number that there is, Dask's own scale() only brings about what is specified.
         n = len(self.worker_spec)
         started: NoOpAwaitable | None = super().scale(n)  # type: ignore[no-untyped-call]
         return started
+
+    def _tell_scheduler(self, numbers: Mapping[str, int]) -> None:
+        """Say how many workers pools are to have: what is empty on purpose is not lost."""
+        expect = self.scheduler.handlers.get(EXPECT_POOLS) if self.scheduler else None
+        if expect is not None:
+            expect(numbers)
 
     def adapt(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse: Dask's adaptive scaling finds one number for the whole cluster.

@@ -12,8 +12,9 @@ from dask_pools.graph import adapter
 from dask_pools.graph.copies import LONGEST_COPY, find_copyable
 from dask_pools.graph.pins import Pins, find_pins
 from dask_pools.graph.regroup import Regrouped, find_trees, regroup
-from dask_pools.graph.sizes import describe_blocks
-from dask_pools.graph.submission import Submission
+from dask_pools.graph.shuffles import Shuffles, find_shuffles
+from dask_pools.graph.sizes import ASSUMED_NBYTES, describe_blocks
+from dask_pools.graph.submission import Residence, Submission
 from dask_pools.graph.table import TaskTable
 from dask_pools.graph.zones import Lossless, find_zones
 from dask_pools.model import Pin
@@ -186,8 +187,16 @@ class Making:
         found: dict[Key, tuple[Pin | None, float]] = {}
         for key in self.table.outside:
             known = residence(key)
-            found[key] = (known.pin, float(known.nbytes or 0)) if known else (None, 0.0)
+            found[key] = (known.pin, self._nbytes(key, known)) if known else (None, 0.0)
         return found
+
+    def _nbytes(self, key: Key, known: Residence) -> float:
+        """Tell the size of a value from outside; one that is still being made has none yet."""
+        if known.nbytes is not None:
+            return float(known.nbytes)
+        learned = self.submission.learned.get(adapter.kind_of(key)) if self.submission else None
+        seen = None if learned is None else learned.nbytes
+        return ASSUMED_NBYTES if seen is None else seen
 
     # ---- regrouping
 
@@ -235,20 +244,12 @@ class Making:
             table.index[key]: {part: tasks[part] for part in parts} for key, parts in found.items()
         }
 
-    def shuffles(self) -> list[int]:
-        """Find the steps of P2P shuffles; the tasks of a blockwise layer are all of a kind."""
+    def shuffles(self) -> Shuffles:
+        """Find the P2P shuffles. Their barriers are in no blockwise layer."""
         nodes, layers = self.table.nodes, self.graph.layers
-        blockwise = {
-            i
-            for i, name in enumerate(self.layer_names)
-            if isinstance(layers.get(name), adapter.Blockwise)
-        }
-        first = dict(
-            zip(*(a.tolist() for a in np.unique(self.layer, return_index=True)), strict=True)
-        )
-        plain = [i for i in blockwise if i not in first or not adapter.is_shuffle(nodes[first[i]])]
-        rows = np.flatnonzero(~np.isin(self.layer, plain))
-        return [i for i in rows.tolist() if adapter.is_shuffle(nodes[i])]
+        blockwise = [isinstance(layers.get(name), adapter.Blockwise) for name in self.layer_names]
+        rows = np.flatnonzero(~self._spread(blockwise, np.bool_)).tolist()
+        return find_shuffles(self.table, [i for i in rows if adapter.is_barrier(nodes[i])])
 
 
 def _nowhere(_: Key) -> None:

@@ -63,6 +63,10 @@ class PoolOptimizer:
         placed = place_graph(
             dsk, keys, self.options, pin=self.pin or current_pin(), submission=submission
         )
+        if submission is not None and self.options.topology is not None:
+            submission.topologies.append(self.options.topology)
+        if submission is not None and placed.estimates is not None:
+            submission.estimates.append(placed.estimates)
         if submission is not None and logger.isEnabledFor(logging.DEBUG):
             logger.debug("Placed %s", placed.plan.describe())
         return placed.graph

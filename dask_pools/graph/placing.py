@@ -14,6 +14,7 @@ from dask_pools.errors import BudgetError
 from dask_pools.graph import adapter
 from dask_pools.graph.carrying import Carried, Copyable, carry
 from dask_pools.graph.egress import find_confined
+from dask_pools.graph.estimates import Estimates, find_estimates
 from dask_pools.graph.fusion import Fused, fuse_chains, fuse_into_consumers
 from dask_pools.graph.layers import Marks, annotated_graph
 from dask_pools.graph.making import Making
@@ -22,6 +23,7 @@ from dask_pools.graph.preview import explain_plan, make_plan
 from dask_pools.graph.rawness import Made
 from dask_pools.graph.reads import find_reads
 from dask_pools.graph.refusal import explain, shuffle_refused
+from dask_pools.graph.shuffles import Shuffles
 from dask_pools.graph.sizes import Sizes, estimate
 from dask_pools.graph.submission import Submission
 from dask_pools.graph.zones import Lossless
@@ -45,10 +47,13 @@ class PlacedGraph:
         A layer for each pool, annotated.
     plan : Plan
         Tasks per pool, and the transfers with their bytes.
+    estimates : Estimates or None
+        What hangs on sizes that are not exact.
     """
 
     graph: adapter.HighLevelGraph
     plan: Plan
+    estimates: Estimates | None = None
 
 
 class Placing:
@@ -70,6 +75,8 @@ class Placing:
 
     #: What is known of the values, tasks first; those from outside follow.
     sizes: Sizes
+    #: The P2P shuffles among the tasks.
+    shuffles: Shuffles
     problem: PlacementProblem
     #: The pool of each value, an index into those of the problem, or ``UNPLACED``.
     labels: NDArray[np.intp]
@@ -105,7 +112,7 @@ class Placing:
         self.place(copyable)
         table, labels = self.making.table, self.labels
         if for_good:
-            carried = carry(table, labels, self.problem, self._basis(), self.outputs, copyable)
+            carried = carry(table, labels, self.problem, self.basis(), self.outputs, copyable)
         else:
             carried = Carried.nothing(table, labels)
         fused, rows, pins = self._fuse(carried)
@@ -113,7 +120,8 @@ class Placing:
         if variables is not None:
             plan = self._explained(plan, carried, variables)
         self._check_budget(plan, carried)
-        return PlacedGraph(self._annotated(fused, rows, pins, carried, for_good), plan)
+        graph = self._annotated(fused, rows, pins, carried, for_good)
+        return PlacedGraph(graph, plan, self._estimates(fused, rows, carried))
 
     def _lossless(self) -> Lossless:
         """Say what may be fused before it is known where tasks run."""
@@ -138,7 +146,7 @@ class Placing:
         pools = {name for code in set(codes) for name in making.pin_table[code] or ()}
         if self.options.objective == "time" and pools and self.submission is not None:
             pools |= set(self.submission.topology.names)
-        self.sizes = self._estimate(outside)
+        self.sizes, self.shuffles = self._estimate(outside), making.shuffles()
         self.problem = problem = self._problem(tuple(sorted(pools)), codes, outside, copyable)
         self.labels = np.full(len(codes), UNPLACED, dtype=np.intp)
         if not pools:
@@ -150,7 +158,7 @@ class Placing:
             self.labels[self.part] = place(self.whole, self.options.policy)
         except PlacementConflictError as error:
             names = np.flatnonzero(self.part)
-            guessed = self._basis()[self.part] == Basis.ASSUMED
+            guessed = self.basis()[self.part] == Basis.ASSUMED
             raise explain(
                 error.conflict,
                 self.whole,
@@ -158,12 +166,10 @@ class Placing:
                 self.topology or Topology(()),
                 guessed,
             ) from None
-        # The steps of a P2P shuffle stay unplaced: distributed binds them to workers of its own
-        # choice, and knows them by what they need, so that no transfer may come between.
-        shuffled = making.shuffles()
-        if shuffled and self.whole.forbids:
-            raise shuffle_refused(table.name(shuffled[0]))
-        self.labels[shuffled] = UNPLACED
+        if self.shuffles:
+            if self.whole.forbids:
+                raise shuffle_refused(table.name(int(self.shuffles.barriers[0])))
+            self.labels = self.shuffles.together(self.labels, problem)
 
     def _estimate(self, outside: Mapping[Key, tuple[Pin | None, float]]) -> Sizes:
         table, learned = self.making.table, self.submission.learned if self.submission else {}
@@ -174,7 +180,7 @@ class Placing:
         sizes.nbytes[new], sizes.basis[new] = sizes.nbytes[old], sizes.basis[old]
         return sizes
 
-    def _basis(self) -> NDArray[np.int8]:
+    def basis(self) -> NDArray[np.int8]:
         """Say of each value what its size rests on; those from outside are there."""
         there = np.full(len(self.making.table.outside), Basis.EXACT, dtype=np.int8)
         return np.concatenate([self.sizes.basis, there])
@@ -189,13 +195,15 @@ class Placing:
         making, table = self.making, self.making.table
         rows = np.array([np.isin(pools, pin or pools) for pin in making.pin_table], dtype=np.bool_)
         pin = np.array(codes, dtype=np.intp)
-        nbytes = self.sizes.nbytes.copy()
+        sizes = np.concatenate([self.sizes.nbytes, [size for _, size in outside.values()]])
+        if self.shuffles:
+            sizes = self.shuffles.weighed(sizes)
         # What can be made where it is needed costs nothing to have there.
-        nbytes[list(copyable)] = 0.0
+        sizes[list(copyable)] = 0.0
         durations = np.concatenate([self.sizes.seconds, np.zeros(len(outside))])
         problem = PlacementProblem(
             pools=pools,
-            sizes=np.concatenate([nbytes, [size for _, size in outside.values()]]),
+            sizes=sizes,
             allowed=rows[pin],
             values=table.values,
             consumers=table.consumers,
@@ -206,7 +214,7 @@ class Placing:
         made = Made(
             making.graph, making.blocks, making.pins, table, making.layer, making.layer_names
         )
-        guessed = self._basis() == Basis.ASSUMED
+        guessed = self.basis() == Basis.ASSUMED
         confined = find_confined(made, problem, self.topology, guessed)
         return problem if confined is None else replace(problem, confined=confined)
 
@@ -277,7 +285,9 @@ class Placing:
         rows, pins = fused.rows, _joined(fused, pins)
         if adapter.wants_linear_fusion():
             table = fused.table() if fused.members else table
-            alone = table.mask([*carried.moved, *self._delayed_keys(fused)])
+            # A scheduler without our plugin has to free outputs of shuffles from their pool.
+            outputs = [self.making.table.keys[i] for i in self.shuffles.outputs.tolist()]
+            alone = table.mask([*carried.moved, *outputs, *self._delayed_keys(fused)])
             fused = fuse_chains(table, labels[rows], alone, keep[rows])
             rows, pins = rows[fused.rows], _joined(fused, pins)
         return fused, rows, pins
@@ -291,6 +301,27 @@ class Placing:
             return []
         table = fused.table()
         return [table.keys[i] for i in np.flatnonzero(~table.needed(wanted)).tolist()]
+
+    def _estimates(
+        self, fused: Fused, rows: NDArray[np.intp], carried: Carried
+    ) -> Estimates | None:
+        """Tell what may be corrected when real sizes are known: what was placed to save bytes.
+
+        Not what keeps to rules of single values, or follows a policy of the user's own.
+        """
+        if self.options.policy != "mincut" or self.problem.confined is not None:
+            return None
+        return self.estimates(fused.keys, rows, carried)
+
+    def estimates(
+        self, keys: list[Key], rows: NDArray[np.intp], carried: Carried
+    ) -> Estimates | None:
+        """Tell what hangs on sizes that are not exact."""
+        free = (self.making.bound == 0) & ~self.making.has_pin
+        free[self.shuffles.steps] = False  # they stay together
+        sizes = self.sizes.nbytes, self.sizes.basis
+        prices = self.problem.pools, self.problem.costs
+        return find_estimates(keys, rows, carried, free, sizes, prices)
 
     # ---- annotations
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dask.typing import Key
 
 from dask_pools.model import Pin, Topology
+
+if TYPE_CHECKING:
+    from dask_pools.graph.estimates import Estimates
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,18 @@ class Submission:
         The keys that the scheduler knows from earlier submissions.
     learned : mapping of str to Learned
         What was learned of each kind of task (Dask's prefix of its key).
+    estimates : list of Estimates
+        What hangs on sizes that are not exact. Empty at first: the optimiser adds to it.
+    topologies : list of Topology
+        What the user has said of links and rules. Empty at first, as before.
     """
 
     topology: Topology
     residence: Callable[[Key], Residence | None]
     known: Container[Key] = frozenset()
     learned: Mapping[str, Learned] = field(default_factory=dict)
+    estimates: list[Estimates] = field(default_factory=list)
+    topologies: list[Topology] = field(default_factory=list)
 
 
 #: The submission that is being optimised in this context.

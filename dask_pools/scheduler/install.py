@@ -1,4 +1,4 @@
-"""Put the plugin onto schedulers, and find out whether a scheduler can have it."""
+"""Put the plugin onto schedulers, take it back, and find out whether a scheduler can have it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,27 @@ from distributed.core import Status
 from distributed.utils import sync
 
 from dask_pools import __version__
-from dask_pools.errors import SchedulerPackageError
+from dask_pools.errors import DistributedChangedError, SchedulerPackageError
 from dask_pools.graph.submission import Submission
+from dask_pools.scheduler.fallback import WHY_FALLBACK, fallback_on
 from dask_pools.scheduler.plugin import PoolsPlugin, installed_on
 from dask_pools.scheduler.private.graphs import is_updating
 from dask_pools.scheduler.private.processes import clients, schedulers
+from dask_pools.scheduler.removal import UNINSTALL, Removal
 
 if TYPE_CHECKING:
     from distributed import Client, Scheduler
+
+#: What it costs if distributed is not as we know it.
+_PLAIN = (
+    "Until then computations are placed, but their tasks are bound to their pools by Dask's plain "
+    "restrictions only: without queues per pool and back-pressure (they take more memory), "
+    "without placement of what is submitted task by task, with Dask's own work stealing, "
+    "replicas and P2P across pools; and tasks of a pool that has lost its workers wait until "
+    "some come back."
+)
+#: The clusters of which somebody was warned, by the ids of their schedulers; for the process.
+_WARNED: set[str] = set()
 
 
 def schedulers_here() -> list[Scheduler]:
@@ -41,12 +54,8 @@ def install(scheduler: Scheduler) -> PoolsPlugin:
     PoolsPlugin
         The plugin that is installed there. When called from a coroutine on the scheduler's
         own event loop, its workers are reached a moment later; what they fetch meanwhile is
-        in their logs, and counted.
-
-    Raises
-    ------
-    DistributedChangedError
-        If this release of distributed is not as we know it.
+        in their logs, and counted. If this release of distributed is not as we know it, there
+        are plain restrictions only: see `fallback_on`.
     """
     plugin = _attach(scheduler)
     if _on_loop_of(scheduler):
@@ -85,14 +94,44 @@ def install_on_client(client: Client) -> None:
     ------
     SchedulerPackageError
         If the package is missing in the scheduler's environment, or is of another version.
+
+    Warns
+    -----
+    RuntimeWarning
+        If distributed is not as we know it, and plain restrictions are used; once a cluster.
     """
     if not client.asynchronous:
         require_scheduler_package(client)
         client.register_plugin(PoolsPlugin())
+        _warn_of_fallback(client.sync(_why_fallback, client))
         return
-    for scheduler in schedulers_here():
+    try:
+        here = schedulers_here()
+    except DistributedChangedError as error:
+        _warn_of_fallback((str(client.id), str(error)))
+        return
+    for scheduler in here:
         if client.scheduler is not None and client.scheduler.address == scheduler.address:
             install(scheduler)
+            fallback = fallback_on(scheduler)
+            if fallback is not None:
+                _warn_of_fallback((scheduler.id, fallback.reason))
+
+
+async def _why_fallback(client: Client) -> tuple[str, str] | None:
+    assert client.scheduler is not None  # noqa: S101 - a client that is connected has one
+    # A scheduler answers None to an operation that it does not know: one without a fallback.
+    answer = await getattr(client.scheduler, WHY_FALLBACK)()
+    return None if answer is None else (answer[0], answer[1])
+
+
+def _warn_of_fallback(reason: tuple[str, str] | None) -> None:
+    if reason is None:
+        return
+    cluster, what = reason
+    if cluster not in _WARNED:
+        _WARNED.add(cluster)
+        warnings.warn(f"{what}. {_PLAIN}", RuntimeWarning, stacklevel=4)
 
 
 def install_for_clients() -> None:
@@ -108,13 +147,21 @@ def install_for_clients() -> None:
         current = default_client()
     except ValueError:
         current = None
-    for client in clients():
+    for client in _clients(current):
         try:
             install_on_client(client)
         except SchedulerPackageError as error:
             if client is current:
                 raise
             warnings.warn(f"Pools are not kept on another cluster: {error}", stacklevel=3)
+
+
+def _clients(current: Client | None) -> list[Client]:
+    """List the clients of this process; the current one alone if others cannot be found."""
+    try:
+        return clients()
+    except DistributedChangedError:
+        return [] if current is None else [current]
 
 
 def submission_here() -> Submission | None:
@@ -127,24 +174,61 @@ def submission_here() -> Submission | None:
     -------
     Submission or None
         None if no scheduler of this process is handling a submission, or several are, of
-        which nobody can say which one called.
+        which nobody can say which one called; or if distributed does not tell. What is pinned
+        is bound to its first pool then, and nothing else is placed.
     """
-    busy = [scheduler for scheduler in schedulers_here() if is_updating(scheduler)]
+    try:
+        busy = [scheduler for scheduler in schedulers_here() if is_updating(scheduler)]
+    except DistributedChangedError:
+        return None
     if len(busy) != 1:
         return None
     (scheduler,) = busy
     plugin = _attach(scheduler)
     scheduler.loop.add_callback(plugin.links.count_on_workers)
-    return plugin.submissions.describe()
+    return (fallback_on(scheduler) or plugin.submissions).describe()
 
 
-def uninstall(scheduler: Scheduler) -> None:
-    """Leave a stock scheduler, and workers with their plain logs.
+def uninstall(client: Client) -> None:
+    """Take everything back that dask_pools has changed on a cluster.
+
+    Leaves a stock scheduler, which may go on with what it was given: queued tasks are sent to
+    their pools at once, bound tasks stay bound by Dask's plain restrictions. Harmless if nothing
+    is installed. Whoever calls `propagate_pools` again installs it again.
+
+    Parameters
+    ----------
+    client : Client
+        A client of the cluster.
+
+    Returns
+    -------
+    None
+        With an asynchronous client: an awaitable of it.
+
+    Examples
+    --------
+    >>> from dask_pools import LocalPoolCluster, uninstall
+    >>> with LocalPoolCluster({"ecmwf": 1}) as cluster, cluster.get_client() as client:
+    ...     uninstall(client)
+    """
+    done: None = client.sync(_uninstall, client)
+    return done
+
+
+async def _uninstall(client: Client) -> None:
+    assert client.scheduler is not None  # noqa: S101 - a client that is connected has one
+    # A scheduler without the plugin does not know the operation, and answers None.
+    await getattr(client.scheduler, UNINSTALL)()
+
+
+def remove_from(scheduler: Scheduler) -> None:
+    """Take everything back from a scheduler of this process, as `uninstall` does.
 
     Parameters
     ----------
     scheduler : Scheduler
-        A scheduler of this process. If it has no plugin, nothing is done.
+        The scheduler. If it has no plugin, nothing is done.
     """
     plugin = installed_on(scheduler)
     if plugin is None:
@@ -153,12 +237,7 @@ def uninstall(scheduler: Scheduler) -> None:
         plugin.detach()
         scheduler.loop.add_callback(plugin.links.leave_workers)
     else:
-        sync(scheduler.loop, _detach, plugin)
-
-
-async def _detach(plugin: PoolsPlugin) -> None:
-    plugin.detach()
-    await plugin.links.leave_workers()
+        sync(scheduler.loop, Removal(plugin.detach, plugin.links).answer)
 
 
 def _on_loop_of(scheduler: Scheduler) -> bool:

@@ -6,13 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dask.typing import Key
-
 from dask_pools.graph.submission import Learned
 from dask_pools.model import TRANSFER
 
 if TYPE_CHECKING:
-    from distributed import Scheduler
+    from distributed.scheduler import TaskState
 
 #: So many kinds of tasks are remembered, each for about half a kilobyte.
 KINDS = 4096
@@ -45,7 +43,7 @@ class LearnedTable:
     >>> table = LearnedTable()
     >>> table.add("read", nbytes=100, seconds=2.0)
     >>> table.add("read", nbytes=300, seconds=4.0)
-    >>> table.snapshot()["read"]
+    >>> table.known["read"]
     Learned(nbytes=200.0, seconds=3.0)
     """
 
@@ -82,17 +80,18 @@ class LearnedTable:
         elif len(self._seen) > self._kinds:
             self._seen.popitem(last=False)
 
-    def snapshot(self) -> Mapping[str, Learned]:
-        """Return what is known now; it may be read in another thread, and does not change."""
-        return _Snapshot(dict(self._seen))
+    @property
+    def known(self) -> Mapping[str, Learned]:
+        """What is known, to be looked up; also from another thread, as it is by then."""
+        return _Known(self._seen)
 
 
-class _Snapshot(Mapping[str, Learned]):
-    """A copy of the table; what is never asked for is never built."""
+class _Known(Mapping[str, Learned]):
+    """The table to be read; it is not copied for every small submission."""
 
     __slots__ = ("_seen",)
 
-    def __init__(self, seen: dict[str, _Seen]) -> None:
+    def __init__(self, seen: Mapping[str, _Seen]) -> None:
         self._seen = seen
 
     def __getitem__(self, kind: str) -> Learned:
@@ -100,35 +99,39 @@ class _Snapshot(Mapping[str, Learned]):
         return Learned(seen.nbytes, seen.seconds if seen.timed else None)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._seen)
+        # At once, so that the table may change meanwhile.
+        return iter(list(self._seen))
 
     def __len__(self) -> int:
         return len(self._seen)
 
 
 def learn(
-    scheduler: Scheduler, table: LearnedTable, key: Key, startstops: Iterable[Mapping[str, Any]]
-) -> None:
+    table: LearnedTable, ts: TaskState, startstops: Iterable[Mapping[str, Any]]
+) -> float | None:
     """Take a task that has just come into memory into account, unless it is a transfer.
 
     It runs on the event loop of the scheduler for every task that finishes.
 
     Parameters
     ----------
-    scheduler : Scheduler
-        The scheduler.
     table : LearnedTable
         What was learned so far.
-    key : str or tuple
-        The key of the task.
+    ts : TaskState
+        The task.
     startstops : iterable of mapping
         The times at which the worker began and ended what it did for the task.
+
+    Returns
+    -------
+    float or None
+        Seconds for which the worker has computed; None if that is not known.
     """
-    ts = scheduler.tasks.get(key)
-    if ts is None or (ts.annotations and TRANSFER in ts.annotations):
-        return
+    if ts.annotations and TRANSFER in ts.annotations:
+        return None
     seconds = None
     for span in startstops:
         if span["action"] == "compute":
             seconds = (seconds or 0.0) + span["stop"] - span["start"]
     table.add(ts.prefix.name, ts.get_nbytes(), seconds)
+    return seconds

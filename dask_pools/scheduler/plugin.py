@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from dask.typing import Key
 from distributed import SchedulerPlugin
 
+from dask_pools.errors import ConfigurationError, DistributedChangedError
+from dask_pools.model import Link
+from dask_pools.scheduler.assigning import Assigning
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
+from dask_pools.scheduler.configuration import Configuration, read_configuration
+from dask_pools.scheduler.corrections import Corrections
+from dask_pools.scheduler.crossing import links_of
+from dask_pools.scheduler.fallback import Fallback
 from dask_pools.scheduler.learned import LearnedTable, learn
+from dask_pools.scheduler.loss import Loss
 from dask_pools.scheduler.membership import Membership
+from dask_pools.scheduler.p2p import Shuffles
+from dask_pools.scheduler.pressure import Pressure
 from dask_pools.scheduler.private.base import add_handler
 from dask_pools.scheduler.private.graphs import (
     replace_create_tasks,
     replace_update_graph,
     update_graph,
 )
-from dask_pools.scheduler.private.stealing import replace_stealing
-from dask_pools.scheduler.replicas import drop_carried
-from dask_pools.scheduler.roster import Roster
-from dask_pools.scheduler.stealing import PoolStealing
+from dask_pools.scheduler.queuing import Queuing
+from dask_pools.scheduler.removal import UNINSTALL, Removal
+from dask_pools.scheduler.replicas import Replicas
+from dask_pools.scheduler.roster import Roster, bound_to
+from dask_pools.scheduler.roundtrip import RoundTrips
+from dask_pools.scheduler.slots import Slots
+from dask_pools.scheduler.stealing import steal_inside_pools
 from dask_pools.scheduler.submission import Submissions
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
 
 if TYPE_CHECKING:
     from distributed import Scheduler
+    from distributed.scheduler import TaskState
+
+logger = logging.getLogger(__name__)
 
 #: The name under which the plugin is registered.
 NAME = "dask-pools"
 
 
 class PoolsPlugin(SchedulerPlugin):
-    """Keeps tasks in their pools, refuses pins to pools without workers, counts bytes per link.
+    """Keeps tasks in their pools: their queues, their memory, their values, their losses.
 
     Register it with ``client.register_plugin(PoolsPlugin())``, or with
     `dask_pools.scheduler.install.install` on a scheduler of this process. A scheduler has
@@ -49,21 +66,41 @@ class PoolsPlugin(SchedulerPlugin):
 
     #: The scheduler it is installed on; None before, and after it was taken back.
     scheduler: Scheduler | None
-    #: Which worker is in which pool; from installation on.
+    # All of the following from installation on.
+    #: The settings of those who run the cluster.
+    configuration: Configuration
+    #: Which worker is in which pool, by address.
     membership: Membership
-    #: The workers of each pool; from installation on.
+    #: The workers of each pool.
     roster: Roster
-    #: What finished tasks have shown; from installation on.
+    #: What finished tasks have shown.
     learned: LearnedTable
-    #: The wrapper around submissions; from installation on.
+    #: The wrapper around submissions.
     submissions: Submissions
-    #: The bytes per link; from installation on.
+    #: The bytes per link.
     links: LinkCounter
+    #: How far away the pools are.
+    round_trips: RoundTrips
+    #: Who has room for another read.
+    slots: Slots
+    #: What is held back for want of memory.
+    pressure: Pressure
+    #: The queues of the pools.
+    queuing: Queuing
+    #: Where values are fetched from, and copied to.
+    replicas: Replicas
+    #: What is placed anew because sizes turn out otherwise.
+    corrections: Corrections
+    #: What becomes of the tasks of lost pools.
+    loss: Loss
+    #: Whether there are plain restrictions only.
+    falls_back: bool
     #: What takes everything back; empty if nothing is installed.
     _undo: contextlib.ExitStack
 
     def __init__(self) -> None:
         self.scheduler = None
+        self.falls_back = False
         self._undo = contextlib.ExitStack()
 
     def __reduce__(self) -> tuple[type[PoolsPlugin], tuple[()]]:
@@ -82,6 +119,9 @@ class PoolsPlugin(SchedulerPlugin):
     def attach(self, scheduler: Scheduler) -> bool:
         """Install everything on the scheduler itself, within one step of its event loop.
 
+        If this release of distributed is not as we know it, nothing but plain restrictions is
+        installed: see `Fallback`.
+
         Returns
         -------
         bool
@@ -89,48 +129,98 @@ class PoolsPlugin(SchedulerPlugin):
 
         Raises
         ------
-        DistributedChangedError
-            If this release of distributed is not as we know it. Nothing is installed then.
+        ConfigurationError
+            If a setting in the scheduler's configuration is not valid. Nothing is installed then.
         """
         if self.scheduler is not None or installed_on(scheduler) is not None:
             return False
+        configuration = read_configuration()
+        self.falls_back = False
+        try:
+            self._attach(scheduler, configuration)
+        except DistributedChangedError as error:
+            self._fall_back(scheduler, error)
+        self.scheduler = scheduler
+        return True
+
+    def _attach(self, scheduler: Scheduler, configuration: Configuration) -> None:
         orphan = getattr(update_graph(scheduler), "__self__", None)
         if isinstance(orphan, Submissions):
             orphan.leave()  # unregistered, and no graph was submitted since
-        self.membership = Membership()
-        self.roster = Roster(scheduler, self.membership)
-        self.learned = LearnedTable()
-        self.submissions = Submissions(
-            scheduler, self.membership, self.learned, self.is_registered, self.detach
-        )
-        self.links = LinkCounter(scheduler, self.membership)
+        self._make(scheduler, configuration)
         with contextlib.ExitStack() as undo:
-            submissions, links = self.submissions, self.links
-            undo.callback(replace_update_graph(scheduler, submissions.update_graph))
-            undo.callback(replace_create_tasks(scheduler, submissions.create_tasks))
-            undo.callback(self.roster.watch())
-            undo.callback(
-                replace_stealing(
-                    scheduler, PoolStealing, membership=self.membership, idle_members={}
-                )
-            )
-            undo.callback(add_handler(scheduler, LINK_BYTES, links.link_bytes))
-            undo.callback(add_handler(scheduler, CROSSINGS, links.crossings))
-            asked = Circumstances(submissions.describe)
-            undo.callback(add_handler(scheduler, CIRCUMSTANCES, asked.answer))
-            undo.callback(links.leave_future_workers)
+            self._install(scheduler, undo)
             # At once, and not by distributed when `start` has returned: a second plugin
             # must find this one, and this one must find itself.
             scheduler.add_plugin(self, name=NAME, idempotent=True)
             self._undo = undo.pop_all()
-        self.scheduler = scheduler
-        return True
+
+    def _fall_back(self, scheduler: Scheduler, error: DistributedChangedError) -> None:
+        fallback = Fallback(scheduler, error)
+        self.links = fallback.links
+        self.falls_back = True
+        with contextlib.ExitStack() as undo:
+            undo.callback(fallback.install())
+            removal = Removal(self.detach, self.links)
+            undo.callback(add_handler(scheduler, UNINSTALL, removal.answer))
+            scheduler.add_plugin(self, name=NAME, idempotent=True)
+            self._undo = undo.pop_all()
+
+    def _make(self, scheduler: Scheduler, configuration: Configuration) -> None:
+        """Make all parts; nothing is installed by that."""
+        self.configuration = configuration
+        self.membership = Membership()
+        self.roster = roster = Roster(scheduler, self.membership)
+        self.learned = LearnedTable()
+        self.links = LinkCounter(scheduler, self.membership)
+        self.round_trips = RoundTrips(scheduler, roster, lambda: self.configuration)
+        self.slots = Slots(roster, self.round_trips.saturation)
+        self.pressure = Pressure(scheduler, roster, configuration.memory_share, self._wake)
+        self.queuing = Queuing(scheduler, roster, self.slots, self.pressure)
+        self.replicas = Replicas(scheduler, roster)
+        self.corrections = Corrections(scheduler, roster, self.learned)
+        self.corrections.changed.append(self._corrected)
+        self.loss = Loss(scheduler, roster)
+        self.loss.changed.append(self._corrected)
+        self.submissions = Submissions(
+            scheduler,
+            self.membership,
+            self.learned,
+            is_wanted=self.is_registered,
+            leave=self.detach,
+            awaited=self.loss.awaited,
+        )
+        self.submissions.arriving.append(self._configure)
+        self.submissions.estimated.append(self.corrections.expect)
+
+    def _install(self, scheduler: Scheduler, undo: contextlib.ExitStack) -> None:
+        submissions, links = self.submissions, self.links
+        undo.callback(replace_update_graph(scheduler, submissions.update_graph))
+        undo.callback(replace_create_tasks(scheduler, submissions.create_tasks))
+        # First of all that hears of workers, and last to stop.
+        undo.callback(self.roster.watch())
+        undo.callback(self.round_trips.install())
+        undo.callback(self.pressure.install())
+        undo.callback(self.queuing.install())
+        undo.callback(Assigning(scheduler, self.roster, self.slots).install())
+        undo.callback(self.replicas.install())
+        undo.callback(Shuffles(scheduler, self.roster).install())
+        undo.callback(self.loss.install())
+        carries = self.replicas.sources.carriers.carries
+        undo.callback(steal_inside_pools(scheduler, self.roster, self._find_link, carries))
+        asked = Circumstances(submissions.describe)
+        removal = Removal(self.detach, links)
+        undo.callback(add_handler(scheduler, LINK_BYTES, links.link_bytes))
+        undo.callback(add_handler(scheduler, CROSSINGS, links.crossings))
+        undo.callback(add_handler(scheduler, CIRCUMSTANCES, asked.answer))
+        undo.callback(add_handler(scheduler, UNINSTALL, removal.answer))
+        undo.callback(links.leave_future_workers)
 
     def detach(self) -> None:
         """Take back everything that was installed on the scheduler itself.
 
-        The present workers go on counting; `dask_pools.scheduler.install.uninstall` gives
-        them back their plain logs, too.
+        The present workers go on counting; `dask_pools.uninstall` gives them back their plain
+        logs, too.
         """
         scheduler, self.scheduler = self.scheduler, None
         self._undo.close()
@@ -144,10 +234,47 @@ class PoolsPlugin(SchedulerPlugin):
     def transition(
         self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **message: Any
     ) -> None:
-        """Tidy up after a transfer, and learn from other tasks."""
-        if finish == "memory" and start == "processing" and self.scheduler is not None:
-            drop_carried(self.scheduler, key, stimulus_id)
-            learn(self.scheduler, self.learned, key, message.get("startstops", ()))
+        """Tell all parts of a task that has moved; called after each transition."""
+        scheduler = self.scheduler
+        ts = scheduler.tasks.get(key) if scheduler is not None else None
+        if ts is None or self.falls_back:
+            return
+        processing = start == "processing"
+        if processing and finish == "memory":
+            self._finished(ts, message)
+        if processing or finish == "processing":
+            self.slots.transitioned(ts, start, finish, stimulus_id)
+        self.pressure.transitioned(ts, start, finish, stimulus_id)
+        self.replicas.transitioned(ts, start, finish, stimulus_id)
+        self.corrections.transitioned(ts, start, finish, stimulus_id)
+        # The others still see a task of a lost pool as one of that pool.
+        self.loss.transitioned(ts, start, finish, stimulus_id)
+
+    def _finished(self, ts: TaskState, message: dict[str, Any]) -> None:
+        seconds = learn(self.learned, ts, message.get("startstops", ()))
+        if seconds is not None and not ts.dependencies and (pool := bound_to(ts)) is not None:
+            self.round_trips.finished(pool, seconds)
+
+    def _wake(self, pool: str) -> None:
+        self.queuing.wake(pool)
+
+    def _corrected(self, ts: TaskState, _: str) -> None:
+        """Have the account of waiting values see a task that has another pool now."""
+        if ts.state == "waiting":
+            self.pressure.transitioned(ts, "waiting", "released", "dask-pools-corrected")
+            self.pressure.transitioned(ts, "released", "waiting", "dask-pools-corrected")
+
+    def _configure(self) -> None:
+        """Read the settings again: somebody may have changed them since the last computation."""
+        try:
+            self.configuration = read_configuration()
+        except ConfigurationError:
+            logger.exception("Settings that are not valid are ignored")
+        self.pressure.share = self.configuration.memory_share
+
+    def _find_link(self, source: str, target: str) -> Link | None:
+        topology = self.submissions.topology
+        return None if topology is None else links_of(topology)(source, target)
 
 
 def installed_on(scheduler: Scheduler) -> PoolsPlugin | None:

@@ -60,6 +60,36 @@ def speaks_of_pools(annotations: Mapping[str, Any], overall: Overall | None) -> 
     return overall is not None and PIN in overall
 
 
+def is_restricted(overall: Overall | None) -> bool:
+    """Ask whether a whole submission is restricted by its user, beside by its pin.
+
+    Examples
+    --------
+    >>> is_restricted({"pool": ("ecmwf",), "resources": {"pool-ecmwf": 0}})
+    False
+    >>> is_restricted({"workers": ["tcp://10.0.0.1:1"]})
+    True
+    """
+    if not overall:
+        return False
+    resources = overall.get(RESOURCES)
+    if callable(resources) or any(overall.get(name) for name in PREFERRED):
+        return True
+    return bool(without_pools(resources) if overall.get(PIN) else resources)
+
+
+def restricted_keys(annotations: Mapping[str, Mapping[Key, Any]]) -> Iterator[Key]:
+    """Yield the tasks that have restrictions of their own, some of them several times.
+
+    Examples
+    --------
+    >>> list(restricted_keys({"workers": {"x": ["tcp://10.0.0.1:1"], "y": []}}))
+    ['x']
+    """
+    for kind in (*PREFERRED, RESOURCES):
+        yield from (key for key, value in annotations.get(kind, {}).items() if value)
+
+
 def overall_pin(overall: Overall | None) -> Pin | None:
     """Return the pin of a whole submission."""
     return as_pin(overall.get(PIN)) if overall else None
@@ -70,11 +100,13 @@ def choose_pools(
     annotations: Mapping[str, Mapping[Key, Any]],
     default: Pin | None,
     alive: Collection[str],
+    awaited: Collection[str] = (),
 ) -> Choice:
     """Choose one pool for every task that is pinned or placed.
 
     A placement holds as long as its pool has workers and the task's pin allows it; otherwise
-    it is the first pool of the pin that has workers.
+    it is the first pool of the pin that has workers. A pool whose workers are awaited is as
+    good if there is no other.
 
     Parameters
     ----------
@@ -86,11 +118,13 @@ def choose_pools(
         The pin of tasks without a pin of their own.
     alive : collection of str
         The pools that have workers now.
+    awaited : collection of str
+        Pools without workers whose tasks are to wait for some.
 
     Raises
     ------
     UnknownPoolError
-        If a task is left for which no pool has workers.
+        If a task is left for which no pool has workers, nor awaits any.
 
     Examples
     --------
@@ -104,14 +138,14 @@ def choose_pools(
     for key, place, pin in _own(annotations, default):
         case = (place, pin)
         if case not in choices:
-            choices[case] = _choose(place, pin, alive)
+            choices[case] = _choose(place, pin, alive) or _choose(place, pin, awaited)
         pool = choices[case]
         if pool is not None:
             pools[key] = pool
         elif key in tasks:
             homeless.setdefault(case, []).append(key)
 
-    default_pool = _choose(None, default, alive)
+    default_pool = _choose(None, default, alive) or _choose(None, default, awaited)
     if default is not None and default_pool is None:
         others = [key for key in tasks if key not in pools]
         if others:

@@ -82,6 +82,9 @@ class Roster:
         self._pools_of: dict[WorkerState, tuple[PoolState, ...]] = {}
         #: Called with a pool after its members, or those of them that run, have changed.
         self.changed: list[Callable[[PoolState], None]] = []
+        #: Called before those, once, with the worker that has made the change, and its pools;
+        #: a worker of no pool is heard of as well when it leaves, pauses or resumes.
+        self.moved: list[Callable[[WorkerState, tuple[PoolState, ...]], None]] = []
         for ws in scheduler.workers.values():
             self._join(ws)
 
@@ -119,17 +122,18 @@ class Roster:
             if running:
                 pool.running.add(ws)
             pool.add_up()
-        self._tell(pools)
+        self._tell(ws, pools)
 
     def _leave(self, address: str) -> None:
         self.membership.leave(address)
-        self._tell(self._drop(self.scheduler.workers[address]))
+        ws = self.scheduler.workers[address]
+        self._tell(ws, self._drop(ws))
 
     def _turn(self, ws: WorkerState, running: bool) -> None:
         pools = self.pools_of(ws)
         for pool in pools:
             (pool.running.add if running else pool.running.discard)(ws)
-        self._tell(pools)
+        self._tell(ws, pools)
 
     def _drop(self, ws: WorkerState) -> tuple[PoolState, ...]:
         pools = self._pools_of.pop(ws, ())
@@ -141,7 +145,9 @@ class Roster:
                 del self._pools[pool.name]
         return pools
 
-    def _tell(self, pools: tuple[PoolState, ...]) -> None:
+    def _tell(self, ws: WorkerState, pools: tuple[PoolState, ...]) -> None:
+        for note in self.moved:
+            note(ws, pools)
         for pool in pools:
             for hear in self.changed:
                 hear(pool)
@@ -163,9 +169,11 @@ def bound_to(ts: TaskState) -> str | None:
 def bound_only(ts: TaskState) -> str | None:
     """Return the pool of a task if that is all by which it is restricted.
 
-    A task that needs a GPU as well, or a certain worker, is bound to its pool, but not by this.
+    A task that needs a GPU as well, or a certain worker, or takes a quantity of its pool's
+    resource, is bound to its pool, but not by this.
     """
     restrictions = ts.resource_restrictions
     if not restrictions or len(restrictions) != 1 or ts.worker_restrictions or ts.host_restrictions:
         return None
-    return bound_to(ts)
+    ((name, quantity),) = restrictions.items()
+    return name[_PREFIX:] if name.startswith(RESOURCE_PREFIX) and not quantity else None

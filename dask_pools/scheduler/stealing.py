@@ -1,65 +1,196 @@
-"""Work stealing that stays inside of pools.
+"""Work stealing that keeps to pools.
 
-A task that is bound to a pool is stolen by workers of that pool only, whatever
-preferences it has; any other task by a worker that has a pool in common with the worker
-it is on. From workers without a pool everybody may steal, as in stock Dask. Transfers are not
-stolen at all.
+Each pool is balanced by itself, as distributed would balance a cluster that consists of it.
+Then some of the tasks that are not bound to a pool may go from one pool to another, if they
+start there sooner although their inputs have to cross. From and to workers without a pool, tasks
+go as in stock Dask. Transfers are not stolen at all: their worker may have the value already,
+and the thief would fetch it again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from dask_pools.model import TRANSFER, Pin, pools_of_resources
-from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.private.stealing import GuardedStealing
+from distributed.metrics import time
+from distributed.stealing import WorkStealing
+
+from dask_pools.model import TRANSFER
+from dask_pools.scheduler.crossing import Crossing, FindLink, MeasuredLinks
+from dask_pools.scheduler.private.base import Undo
+from dask_pools.scheduler.private.rounds import PoolView, occupancies
+from dask_pools.scheduler.private.stealing import LEVELS, RoundStealing, replace_stealing
+from dask_pools.scheduler.roster import Roster
+from dask_pools.scheduler.rounds import AcrossRound, AcrossView, InsideRound
+from dask_pools.scheduler.stealable import Book, Kind, Restrictions, Shelf
 
 if TYPE_CHECKING:
+    from distributed import Scheduler
     from distributed.scheduler import TaskState, WorkerState
 
 
-class PoolStealing(GuardedStealing):
+#: From so many saturated workers unplaced tasks are looked at in one step, others in the next.
+VICTIMS = 20
+
+
+class PoolStealing(RoundStealing):
     """The work stealing of a scheduler with pools; made by changing the class of the stock one."""
 
-    #: The pools of the workers; from installation to removal.
-    membership: Membership
-    #: The idle workers of each pool; during one round of balancing.
-    idle_members: dict[str, set[WorkerState]]
+    #: The workers of each pool; from installation to removal, like all that follows.
+    roster: Roster
+    #: What the topology says of links.
+    link: FindLink
+    #: What workers say of links.
+    measured: MeasuredLinks
+    #: The tasks that may be stolen.
+    book: Book
 
-    def can_move_anything(self) -> bool:
-        """Say whether some worker has work that some idle worker may take.
+    #: Says whether a value is on its way into a pool because of a task.
+    carries: Callable[[TaskState], bool]
 
-        Without this, a round asks for every task of a full pool, again and again, whether
-        the idle workers of another pool may have it.
-        """
-        pools_of = self.membership.pools_of
-        self.idle_members = {}
-        idle = self.scheduler.idle
-        if not idle:
-            return False
-        for ws in idle.values():
-            for pool in pools_of(ws.address):
-                self.idle_members.setdefault(pool, set()).add(ws)
-        return any(
-            self._has_thief(pools_of(ws.address))
-            for ws in self.scheduler.workers.values()
-            if ws.processing and ws.address not in idle
+    def stays(self, ts: TaskState) -> bool:
+        """Say whether a task is never stolen."""
+        annotations = ts.annotations
+        return annotations is not None and TRANSFER in annotations
+
+    def balance(self) -> None:
+        """Move tasks from workers that have too many to idle ones."""
+        if not self.roster.pools:
+            WorkStealing.balance(self)
+            return
+        if not len(self.book):
+            return
+        start = time()
+        for pool in list(self.roster.pools.values()):
+            self._balance_inside(pool.name, pool.members, pool.running)
+        workers = self.scheduler.workers.values()
+        outside = {ws for ws in workers if not self.roster.pools_of(ws)}
+        self._balance_inside(None, outside, self.scheduler.running)
+        self._balance_across(bool(outside))
+        digests = self.scheduler.digests
+        if digests:
+            digests["steal-duration"].add(time() - start)
+
+    def _balance_inside(
+        self, pool: str | None, members: Collection[WorkerState], running: set[WorkerState]
+    ) -> None:
+        if not self._is_any_busy(members):
+            return
+        view = PoolView(self.scheduler, occupancies(self.scheduler, members))
+        if not view.find_idle(running):
+            return
+        view.find_saturated()
+        view.look_at(members, self._with_coming(view.occupancy))
+        InsideRound(self, view, self.book.common, pool, None).run()
+        for kind, shelf in list(self.book.apart.items()):
+            self._balance_apart(pool, kind, shelf, view)
+
+    def _is_any_busy(self, members: Collection[WorkerState]) -> bool:
+        """Say whether a worker has, or will have, more tasks than it can run at once."""
+        if any(len(ws.processing) > ws.nthreads for ws in members):
+            return True
+        coming = self.in_flight_tasks
+        return bool(self.in_flight) and any(
+            len(ws.processing) + coming.get(ws, 0) > ws.nthreads for ws in members
         )
 
-    def _has_thief(self, pools: Pin) -> bool:
-        return not pools or any(pool in self.idle_members for pool in pools)
+    def _balance_apart(self, pool: str | None, kind: Kind, shelf: Shelf, whole: PoolView) -> None:
+        """Let idle workers steal those tasks which only some workers may run."""
+        home = kind.pool if isinstance(kind, Restrictions) else kind
+        if home not in (None, pool):
+            return
+        victims = [ws for ws in whole.occupancy if ws.address in shelf]
+        if not victims:
+            return
+        idle = whole.idle
+        if isinstance(kind, Restrictions):
+            valid = self.scheduler.valid_workers(shelf.task()) or set()
+            may = {address: ws for address, ws in idle.items() if ws in valid}
+            idle = may if may or not kind.loose else idle
+        occupancy = self._with_coming(whole.occupancy)
+        idle = {
+            address: ws
+            for address, ws in idle.items()
+            if whole.is_unoccupied(
+                ws, occupancy[ws], len(ws.processing) + self.in_flight_tasks.get(ws, 0)
+            )
+        }
+        if not idle:
+            return
+        view = whole.narrowed(idle, victims)
+        view.look_at(victims, occupancy)
+        InsideRound(self, view, shelf, pool, kind).run()
 
-    def thieves_for(self, ts: TaskState, thieves: set[WorkerState]) -> set[WorkerState]:
-        """Choose those of the idle workers that may steal a task."""
-        if ts.annotations and TRANSFER in ts.annotations:
-            return set()  # its worker may have fetched the value: the thief would fetch it again
-        here = ts.processing_on
-        around = self.membership.pools_of(here.address) if here is not None else ()
-        if not self._has_thief(around):
-            return set()  # the many tasks of a full pool end here
-        pools = pools_of_resources(ts.resource_restrictions or ()) or around
-        if not pools:
-            return thieves
-        if len(pools) == 1:
-            return thieves & self.idle_members.get(pools[0], set())
-        return thieves & set().union(*(self.idle_members.get(pool, ()) for pool in pools))
+    def _with_coming(self, occupancy: Mapping[WorkerState, float]) -> dict[WorkerState, float]:
+        coming = self.in_flight_occupancy
+        if not coming:
+            return dict(occupancy)
+        return {ws: seconds + coming.get(ws, 0) for ws, seconds in occupancy.items()}
+
+    def _balance_across(self, outside: bool) -> None:
+        """Let idle workers steal unplaced tasks from workers of other pools."""
+        scheduler = self.scheduler
+        only_one = len(self.roster.pools) + outside == 1
+        victims = [] if only_one or not scheduler.idle else self._with_unplaced()
+        if not victims:
+            return
+        crossing = Crossing(scheduler, self.roster, self.link, self.measured)
+        view = AcrossView(scheduler, crossing)
+        view.saturate(islice((ws for ws in victims if ws in scheduler.saturated), VICTIMS))
+        looked_at = view.saturated or victims
+        view.look_at(victims, self._with_coming(occupancies(scheduler, looked_at)))
+        AcrossRound(self, view, crossing, self.book).run()
+
+    def _with_unplaced(self) -> list[WorkerState]:
+        """List the workers that have unplaced tasks, and more than they can run at once."""
+        workers, idle = self.scheduler.workers, self.scheduler.idle
+        return [
+            ws
+            for address in self.book.unplaced
+            if (ws := workers.get(address)) is not None
+            and len(ws.processing) > ws.nthreads
+            and address not in idle
+        ]
+
+
+def steal_inside_pools(
+    scheduler: Scheduler,
+    roster: Roster,
+    link: FindLink,
+    carries: Callable[[TaskState], bool] = lambda _: False,
+) -> Undo:
+    """Have the workers of a scheduler steal from each other as their pools allow.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+        The scheduler. Nothing is done if it has no work stealing, or not Dask's own.
+    roster : Roster
+        The workers of each pool.
+    link : callable
+        What is known of the link from one pool to another; None if nothing is. A link that is
+        not allowed, or has a price, is never crossed for the sake of speed.
+    carries : callable
+        Says whether a value is on its way into a pool because of a task, which therefore is not
+        to be stolen now. Default: no task does.
+
+    Returns
+    -------
+    callable
+        Takes it back.
+
+    Raises
+    ------
+    DistributedChangedError
+        If this release of distributed is not as we know it.
+    """
+    return replace_stealing(
+        scheduler,
+        PoolStealing,
+        roster=roster,
+        link=link,
+        carries=carries,
+        measured=MeasuredLinks(scheduler, roster),
+        book=Book(LEVELS, roster.pools_of),
+    )

@@ -9,6 +9,7 @@ checked and become restrictions. An error there is reported to the caller of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,22 @@ from dask.typing import Key
 from dask_pools.errors import PinConflictError, one_of
 from dask_pools.graph.adapter import is_shuffle
 from dask_pools.graph.annotate import as_pin
-from dask_pools.graph.submission import SUBMISSION, Residence, Submission
-from dask_pools.model import PIN, PLACEMENT, RESOURCE_PREFIX, TRANSFER, Pin, pools_of_resources
+from dask_pools.graph.estimates import Estimates
+from dask_pools.graph.submission import SUBMISSION, Learned, Residence, Submission
+from dask_pools.model import (
+    PIN,
+    PLACEMENT,
+    RESOURCE_PREFIX,
+    TRANSFER,
+    Pin,
+    Topology,
+)
+from dask_pools.scheduler.arrivals import Arrival, Arrivals
 from dask_pools.scheduler.learned import LearnedTable
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.private import graphs
+from dask_pools.scheduler.private.materialising import change_tasks
+from dask_pools.scheduler.residence import residence_of
 from dask_pools.scheduler.restrictions import (
     RESOURCES,
     Annotations,
@@ -57,6 +69,8 @@ class Submissions:
         when it is unregistered, so that this is asked at each submission.
     leave : callable
         Takes everything back; called when it is not registered any more.
+    awaited : callable
+        Names the pools without workers whose tasks are to wait.
     """
 
     def __init__(
@@ -66,12 +80,21 @@ class Submissions:
         learned: LearnedTable,
         is_wanted: Callable[[], bool],
         leave: Callable[[], None],
+        awaited: Callable[[], Collection[str]],
     ) -> None:
         self.scheduler = scheduler
         self.membership = membership
         self.learned = learned
         self.is_wanted = is_wanted
         self.leave = leave
+        self.awaited = awaited
+        #: What the last computation that said anything of links and rules said of them.
+        self.topology: Topology | None = None
+        #: Called when a graph arrives, before anything is done about it.
+        self.arriving: list[Callable[[], None]] = []
+        self.arrivals = Arrivals(scheduler, membership)
+        #: Called with what hangs on inexact sizes in a graph whose tasks are there since just now.
+        self.estimated: list[Callable[[Estimates], None]] = []
         self._stock_update_graph = graphs.update_graph(scheduler)
         self._stock_create_tasks = graphs.create_tasks(scheduler)
 
@@ -80,7 +103,15 @@ class Submissions:
         if not self.is_wanted():
             self.leave()
             return await self._stock_update_graph(**message)
-        token = SUBMISSION.set(self.describe())
+        for hear in self.arriving:
+            hear()
+        submission = self.describe()
+        if self.membership.members:
+            place = functools.partial(
+                self.arrivals.of_graph, submission=submission, message=message
+            )
+            message = change_tasks(message, place)
+        token = SUBMISSION.set(submission)
         try:
             return await self._stock_update_graph(**message)
         finally:
@@ -92,7 +123,7 @@ class Submissions:
             self.membership.topology,
             self.residence,
             known=self.scheduler.tasks,
-            learned=self.learned.snapshot(),
+            learned=self.learned.known,
         )
 
     def residence(self, key: Key) -> Residence | None:
@@ -100,17 +131,7 @@ class Submissions:
 
         Called from the thread in which graphs are materialised.
         """
-        ts = self.scheduler.tasks.get(key)
-        if ts is None:
-            return None
-        # One step of the interpreter, so that the event loop cannot change it meanwhile.
-        holders = list(ts.who_has or ())
-        found = {pool for ws in holders for pool in self.membership.pools_of(ws.address)}
-        # Its own pool, where it is held elsewhere as well: a transfer's copy does not stay.
-        pools: Pin = pools_of_resources(ts.resource_restrictions or ())
-        if holders and found.isdisjoint(pools):
-            pools = tuple(sorted(found))
-        return Residence(pools, ts.nbytes if ts.nbytes >= 0 else None)
+        return residence_of(self.scheduler, self.membership, key)
 
     def create_tasks(self, **graph: Any) -> dict[str, float]:
         """Make the task states of a graph, after its pins were checked and settled.
@@ -123,16 +144,45 @@ class Submissions:
             If a key which is still needed is pinned to other pools than before.
         """
         annotations, overall = graph["annotations_by_type"], graph["global_annotations"]
-        if self.is_wanted() and speaks_of_pools(annotations, overall):
+        if not self.is_wanted():
+            return self._stock_create_tasks(**graph)
+        submission = SUBMISSION.get()
+        self._place(graph, {} if submission is None else submission.learned)
+        if speaks_of_pools(annotations, overall):
             graph["global_annotations"] = self.settle(graph["dsk"], annotations, overall)
-        return self._stock_create_tasks(**graph)
+        metrics = self._stock_create_tasks(**graph)
+        if submission is not None:
+            self._hear(submission)
+        return metrics
+
+    def _hear(self, submission: Submission) -> None:
+        """Take note of what the optimiser has said of a graph."""
+        for topology in submission.topologies:
+            self.topology = topology
+        for estimates in submission.estimates:
+            for hear in self.estimated:
+                hear(estimates)
+
+    def _place(self, graph: Mapping[str, Any], learned: Mapping[str, Learned]) -> None:
+        """Place what nobody has placed, and write it into the annotations of the graph."""
+        arrival = Arrival(
+            tasks=graph["dsk"],
+            annotations=graph["annotations_by_type"],
+            overall=graph["global_annotations"],
+            order=graph["ordered"],
+            actors=graph["actors"],
+            submitted_by=graph["submitting_task"],
+        )
+        pools = self.arrivals.of_tasks(arrival, learned)
+        if pools:
+            arrival.annotations[PLACEMENT] = pools
 
     def settle(
         self, tasks: Mapping[Key, Any], annotations: Annotations, overall: Overall | None
     ) -> Overall | None:
         """Check the pins of a graph, and write the restrictions into its annotations."""
         default = overall_pin(overall)
-        choice = choose_pools(tasks, annotations, default, self.membership.members)
+        choice = choose_pools(tasks, annotations, default, self.membership.members, self.awaited())
         bound = tasks if default is not None else choice.pools
         known = list(self._known(tasks, bound))
         _check_conflicts(

@@ -13,7 +13,7 @@ import numpy as np
 from distributed import Client, wait
 
 from dask_pools import LocalPoolCluster, propagate_pools
-from dask_pools.scheduler.install import install, uninstall
+from dask_pools.scheduler.install import install, remove_from
 from dask_pools.scheduler.telemetry import Crossing, crossings
 from tests.benchmarks.greedy import greedy_by_layer
 
@@ -62,7 +62,7 @@ def stock(x: Any, cluster: LocalPoolCluster) -> Any:
     Linear fusion would drop the annotations. The setting reaches the scheduler because it is in
     this process; and the plugin is off it for the time.
     """
-    uninstall(cluster.scheduler)
+    remove_from(cluster.scheduler)
     try:
         with dask.config.set({"optimization.fuse.active": False}):
             return finished(x)

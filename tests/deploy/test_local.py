@@ -14,11 +14,13 @@ import dask
 import psutil
 import pytest
 from distributed import Client, Event, get_worker
+from distributed.utils_test import async_poll_for
 
 from dask_pools.deploy import local, namespaces
 from dask_pools.deploy.local import LocalPoolCluster
 from dask_pools.errors import UnknownPoolError
 from dask_pools.model import Pool
+from dask_pools.scheduler.loss import EXPECT_POOLS
 from tests.deploy.readers import (
     READERS,
     Reader,
@@ -295,6 +297,29 @@ def test_pools_are_scaled_apart_and_new_workers_do_not_see_more(data):
         with pytest.raises(NotImplementedError, match="a mapping of pools to numbers"):
             cluster.adapt(maximum=4)
         assert set(cluster.worker_spec) == {"ecmwf-0", "eumetsat-0"}
+
+
+def test_pool_that_was_emptied_on_purpose_is_waited_for():
+    async def run():
+        with dask.config.set({"dask_pools.pool-timeout": "50 ms"}):
+            async with (
+                LocalPoolCluster({"ecmwf": 1, "eumetsat": 1}, asynchronous=True) as cluster,
+                Client(cluster, asynchronous=True) as client,
+            ):
+                loss = cluster.scheduler.handlers[EXPECT_POOLS].__self__
+                cluster.scale(ecmwf=0)
+                await cluster
+                assert loss.awaited() == {"ecmwf"}
+                assert not loss._absent, "a pool that is emptied on purpose has no time limit"
+                name = client.submit(lambda: get_worker().name, resources={"pool-ecmwf": 0})
+                await async_poll_for(
+                    lambda: cluster.scheduler.unrunnable or cluster.scheduler.queued, timeout=10
+                )
+                cluster.scale(ecmwf=1)
+                assert await name == "ecmwf-0"
+                assert loss.awaited() == set()
+
+    asyncio.run(run())
 
 
 def test_asynchronous_cluster():

@@ -9,7 +9,8 @@ import dask.array as da
 import dask.bag as db
 import dask.order
 import numpy as np
-from dask._task_spec import Alias, Task, TaskRef, execute_graph
+from dask._task_spec import Alias, DataNode, Task, TaskRef, execute_graph
+from dask.base import collections_to_expr
 
 from dask_pools.graph import adapter
 
@@ -184,3 +185,18 @@ def test_steps_of_p2p_shuffles_are_known_by_their_module() -> None:
 def test_flat_keys_of_nested_lists() -> None:
     assert adapter.flat_keys([[("x", 0)], ["y", [("z", 1)]]]) == [("x", 0), "y", ("z", 1)]
     assert adapter.flat_keys("x") == ["x"]
+
+
+def test_graphs_inside_an_expression_are_those_of_its_collections() -> None:
+    x, y = da.ones(4, chunks=2), da.zeros(4, chunks=2)
+    for finalise in (False, True):
+        expression = collections_to_expr([x, y])
+        expression = (expression.finalize_compute() if finalise else expression).optimize()
+        found = adapter.graphs_inside(expression)
+        assert {x.name, y.name} <= {name for graph in found for name in graph.layers}
+
+
+def test_source_is_a_task_that_needs_no_value() -> None:
+    assert adapter.is_source(Task("x", inc, 1))
+    assert not adapter.is_source(Task("y", inc, TaskRef("x")))
+    assert not adapter.is_source(DataNode("z", 1))

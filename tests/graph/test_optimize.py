@@ -263,15 +263,15 @@ def test_what_is_optimised_on_the_client_can_be_built_upon() -> None:
         assert {"a"} <= places(placed(both))
 
 
-def test_steps_of_a_p2p_shuffle_are_left_to_distributed() -> None:
+def test_p2p_shuffle_is_placed_as_a_whole() -> None:
     with dask.config.set({"array.rechunk.method": "p2p"}):
-        x = da.concatenate([read("a"), read("b")]).rechunk((-1, 1)) + read("a", (80, 40), (80, 1))
-    result = placed(x)
+        x = da.concatenate([read("a", (40, 40)), read("b", (80, 40))]).rechunk((-1, 1))
+        result = placed(x + read("a", (120, 40), (120, 1))[:1])
     found = annotations(result)
     shuffled = [key for key, task in result.graph.items() if adapter.is_shuffle(task)]
-    assert shuffled
-    assert not any(found.pop(key) for key in shuffled)
-    assert {a.get("placement") for a in found.values()} >= {"a", "b"}
+    assert len(shuffled) > 40
+    assert {found[key].get("placement") for key in shuffled} == {"b"}
+    assert sum(t.nbytes for t in result.plan.transfers) == (40 * 40 + 40) * 8
 
 
 def test_layers_made_here_do_not_take_on_the_pin_around() -> None:

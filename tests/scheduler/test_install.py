@@ -7,16 +7,18 @@ from contextlib import contextmanager
 
 import dask
 import pytest
-from distributed import Client, LocalCluster, Scheduler
+from distributed import Client, Event, LocalCluster, Scheduler
 from distributed.utils_test import async_poll_for, gen_cluster, inc
 
 import dask_pools
-from dask_pools.errors import SchedulerPackageError, UnknownPoolError
+from dask_pools.errors import PluginMissingError, SchedulerPackageError, UnknownPoolError
+from dask_pools.graph.annotate import pool
 from dask_pools.graph.submission import Submission
 from dask_pools.model import Link
 from dask_pools.scheduler.install import (
     install,
     install_on_client,
+    remove_from,
     require_scheduler_package,
     schedulers_here,
     submission_here,
@@ -26,6 +28,7 @@ from dask_pools.scheduler.plugin import NAME, PoolsPlugin, installed_on
 from dask_pools.scheduler.telemetry import link_bytes
 from dask_pools.scheduler.transfers import NAME as COUNTER
 from tests.scheduler.clusters import IN_A, IN_B, cluster_of
+from tests.scheduler.test_plugin import state_of
 
 # A scheduler in a process of its own: it prints its address, and ends with its standard input.
 SCHEDULER = """
@@ -97,10 +100,10 @@ async def test_installing_from_a_coroutine(c, s, a, b):
     x = c.submit(bytes, 1000, workers=[a.address])
     await c.submit(len, x, workers=[b.address])
     assert await link_bytes(c) == {Link("a", "b"): 1000}
-    uninstall(s)
+    remove_from(s)
     assert installed_on(s) is None
     await async_poll_for(lambda: COUNTER not in a.plugins, timeout=10)
-    uninstall(s)
+    remove_from(s)
 
 
 def test_installing_from_another_thread() -> None:
@@ -110,9 +113,57 @@ def test_installing_from_another_thread() -> None:
         worker = next(iter(client.cluster.workers.values()))
         assert COUNTER in worker.plugins
         assert install(scheduler) is plugin
-        uninstall(scheduler)
+        remove_from(scheduler)
         assert installed_on(scheduler) is None
         assert COUNTER not in worker.plugins
+
+
+def test_uninstalling_through_a_client_leaves_a_stock_scheduler() -> None:
+    with local_cluster() as client:
+        scheduler = client.cluster.scheduler
+        worker = next(iter(client.cluster.workers.values()))
+        stock = state_of(scheduler)
+        install_on_client(client)
+        assert COUNTER in worker.plugins
+        uninstall(client)
+        assert state_of(scheduler) == stock
+        assert COUNTER not in worker.plugins
+        uninstall(client)
+        assert client.submit(inc, 1).result() == 2
+
+
+@cluster_of(IN_A, IN_B)
+async def test_uninstalling_while_tasks_are_queued_runs_them_in_their_pool(c, s, a, b):
+    stock = state_of(s)
+    await c.register_plugin(PoolsPlugin())
+    go = Event("go")
+    with pool("a"):
+        first = c.submit(go.wait, key="first")
+        rest = c.map(inc, range(50), pure=False)
+    await async_poll_for(lambda: len(s.tasks) == 51, timeout=10)
+    await uninstall(c)
+    assert state_of(s) == stock
+    assert not s.queued
+    await go.set()
+    assert await c.gather(rest) == list(range(1, 51))
+    assert await first
+    assert not b.data
+
+
+@gen_cluster(client=True, nthreads=[])
+async def test_uninstalling_where_nothing_is_installed_is_harmless(c, s):
+    stock = state_of(s)
+    assert await uninstall(c) is None
+    assert state_of(s) == stock
+
+
+def test_uninstalling_from_a_scheduler_in_another_process() -> None:
+    with scheduler_process() as address, Client(address) as client:
+        install_on_client(client)
+        assert link_bytes(client) == {}
+        uninstall(client)
+        with pytest.raises(PluginMissingError, match=r"Call propagate_pools\(\) first"):
+            link_bytes(client)
 
 
 def test_installing_through_a_client() -> None:

@@ -17,7 +17,7 @@ from dask_pools.model import TRANSFER
 from dask_pools.planning.basis import Basis
 from dask_pools.planning.plan import Plan
 from dask_pools.scheduler.circumstances import circumstances
-from dask_pools.scheduler.learned import MEMORY, SHORTEST, LearnedTable, learn
+from dask_pools.scheduler.learned import MEMORY, SHORTEST, LearnedTable
 from dask_pools.scheduler.plugin import PoolsPlugin
 from tests.scheduler.clusters import IN_A, IN_B, cluster_of
 
@@ -34,14 +34,14 @@ def test_means_of_few_tasks_are_plain_means() -> None:
     table = LearnedTable()
     for nbytes, seconds in [(10, 1.0), (20, None), (60, 4.0)]:
         table.add("read", nbytes, seconds)
-    assert table.snapshot()["read"] == Learned(30.0, 2.5)
+    assert table.known["read"] == Learned(30.0, 2.5)
 
 
 def test_kind_that_was_never_timed_has_no_seconds() -> None:
     table = LearnedTable()
     table.add("read", 10, None)
     table.add("read", 10, SHORTEST / 2)
-    assert table.snapshot()["read"] == Learned(10.0, None)
+    assert table.known["read"] == Learned(10.0, None)
 
 
 def test_mean_follows_when_tasks_become_larger() -> None:
@@ -50,7 +50,7 @@ def test_mean_follows_when_tasks_become_larger() -> None:
         table.add("read", 100, 1.0)
     for _ in range(10 * MEMORY):
         table.add("read", 1000, 3.0)
-    found = table.snapshot()["read"]
+    found = table.known["read"]
     assert found.nbytes == pytest.approx(1000, rel=0.01)
     assert found.seconds == pytest.approx(3, rel=0.01)
 
@@ -59,21 +59,22 @@ def test_number_of_kinds_is_bounded_and_the_oldest_one_goes() -> None:
     table = LearnedTable(kinds=3)
     for kind in ["a", "b", "c", "a", "d", "e"]:
         table.add(kind, 1, None)
-    assert list(table.snapshot()) == ["a", "d", "e"]
+    assert list(table.known) == ["a", "d", "e"]
     for i in range(1000):
         table.add(f"kind-{i}", 1, None)
     assert len(table) == 3
 
 
-def test_snapshot_does_not_change() -> None:
+def test_what_is_known_is_looked_up_as_the_table_is_by_then() -> None:
     table = LearnedTable()
     table.add("a", 1, None)
-    before = table.snapshot()
+    known = table.known
+    for kind in known:  # the table may change meanwhile
+        table.add("b", 1, None)
+        assert kind == "a"
     table.add("a", 3, None)
-    table.add("b", 1, None)
-    assert dict(before) == {"a": Learned(1.0, None)}
-    assert before.get("b") is None
-    assert len(before) == 1
+    assert dict(known) == {"a": Learned(2.0, None), "b": Learned(1.0, None)}
+    assert len(known) == 2
 
 
 @cluster_of(IN_A, IN_B)
@@ -82,7 +83,7 @@ async def test_kinds_are_learned_from_finished_tasks(c, s, a, b):
     await plugin.start(s)
     futures = [c.submit(make, n, 0.01, key=f"make-{i}") for i, n in enumerate([1000, 3000])]
     await wait(futures)
-    found = plugin.learned.snapshot()["make"]
+    found = plugin.learned.known["make"]
     assert found.nbytes == 2000
     assert found.seconds == pytest.approx(
         s.task_prefixes["make"].all_durations["compute"] / 2, rel=0.01
@@ -97,7 +98,7 @@ async def test_transfers_and_failures_teach_nothing(c, s, a, b):
         carried = c.submit(make, 1000, key="carried-1")
     failed = c.submit(make, "no number", key="failed-1")
     await wait([carried, failed])
-    assert dict(plugin.learned.snapshot()) == {}
+    assert dict(plugin.learned.known) == {}
 
 
 @cluster_of(IN_A, IN_B)
@@ -106,10 +107,10 @@ async def test_what_was_learned_outlives_workers_and_results(c, s, a, b):
     await plugin.start(s)
     future = c.submit(make, 1000, key="make-1", workers=[a.address])
     await wait(future)
-    before = dict(plugin.learned.snapshot())
+    before = dict(plugin.learned.known)
     await future.cancel()
     await a.close()
-    assert dict(plugin.learned.snapshot()) == before == {"make": before["make"]}
+    assert dict(plugin.learned.known) == before == {"make": before["make"]}
 
 
 @cluster_of(IN_A, IN_B)
@@ -143,10 +144,3 @@ async def test_a_client_that_plans_is_told(c, s, a, b):
     told = await circumstances(c, [])
     assert told.learned == dict(plugin.submissions.describe().learned)
     assert told.learned["make"].nbytes == 1000
-
-
-@cluster_of(IN_A)
-async def test_task_that_is_forgotten_already_teaches_nothing(c, s, a):
-    table = LearnedTable()
-    learn(s, table, "never seen", [])
-    assert len(table) == 0

@@ -8,10 +8,9 @@ import pytest
 from distributed import Scheduler, Worker
 from distributed.utils_test import gen_cluster, inc
 
-from dask_pools.errors import DistributedChangedError, UnknownPoolError
+from dask_pools.errors import UnknownPoolError
 from dask_pools.scheduler.plugin import NAME, PoolsPlugin, installed_on
 from dask_pools.scheduler.private.graphs import replace_update_graph, update_graph
-from dask_pools.scheduler.private.workers import SET_RESOURCES
 from tests.scheduler.clusters import IN_A, IN_B, cluster_of
 
 
@@ -142,18 +141,6 @@ async def test_worker_can_join_a_pool_later(c, s, a):
     assert plugin.membership.pools_of(a.address) == ("a", "b")
     with dask.annotate(pool=("b",), resources={"pool-b": 0}):
         assert await c.submit(inc, 1) == 2
-
-
-@cluster_of(IN_A)
-async def test_failed_installation_leaves_a_stock_scheduler(c, s, a):
-    handler = s.handlers.pop(SET_RESOURCES)
-    before = state_of(s)
-    plugin = PoolsPlugin()
-    with pytest.raises(DistributedChangedError, match="set_resources"):
-        plugin.attach(s)
-    assert state_of(s) == before
-    assert plugin.scheduler is None
-    s.handlers[SET_RESOURCES] = handler
 
 
 def test_plugin_is_pickled_as_it_is_before_it_is_installed() -> None:

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from dask_pools.errors import UnknownPoolError
-from dask_pools.scheduler.restrictions import Choice, choose_pools, restrict
+from dask_pools.scheduler.restrictions import (
+    Choice,
+    choose_pools,
+    is_restricted,
+    restrict,
+    restricted_keys,
+)
 
 ALIVE = {"a", "b"}
 
@@ -163,3 +169,30 @@ def test_strict_workers_are_left_as_they_are() -> None:
     annotations, after = settled(["x"], {}, overall)
     assert annotations == {}
     assert after["workers"] == ["tcp://a"]
+
+
+@pytest.mark.parametrize(
+    ("overall", "restricted"),
+    [
+        (None, False),
+        ({}, False),
+        ({"priority": 1}, False),
+        ({"pool": ("a",), "resources": {"pool-a": 0}}, False),
+        ({"pool": ("a",), "resources": {"pool-a": 0, "GPU": 1}}, True),
+        ({"resources": {"pool-a": 0}}, True),
+        ({"resources": len}, True),
+        ({"workers": ["tcp://a"]}, True),
+        ({"workers": []}, False),
+    ],
+)
+def test_restrictions_of_the_user_beside_a_pin(overall: Any, restricted: bool) -> None:
+    assert is_restricted(overall) is restricted
+
+
+def test_tasks_with_restrictions_of_their_own() -> None:
+    annotations = {
+        "workers": {"x": ["tcp://a"], "y": ()},
+        "resources": {"z": {"GPU": 1}, "u": {}},
+        "priority": {"v": 1},
+    }
+    assert sorted(restricted_keys(annotations)) == ["x", "z"]

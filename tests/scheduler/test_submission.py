@@ -6,7 +6,7 @@ from typing import Any
 import dask
 import pytest
 from dask.delayed import delayed
-from distributed import Event, Future, wait
+from distributed import Event, Future, Worker, wait
 from distributed.utils_test import async_poll_for, inc
 
 from dask_pools.errors import PinConflictError, UnknownPoolError
@@ -27,6 +27,8 @@ def placed(pool: str) -> contextlib.AbstractContextManager[None]:
     return dask.annotate(placement=pool, resources={f"pool-{pool}": 0})
 
 
+#: The states of tasks for which no worker is there.
+WAITING = ("queued", "no-worker")
 #: What optimisers on the scheduler, which is in this process, were told of the cluster.
 TOLD: list[Submission | None] = []
 
@@ -99,7 +101,7 @@ async def test_persisted_task_keeps_its_restrictions(c, s, a, b):
     y = c.compute(delayed(inc)(x, dask_key_name="y"))
     assert await y == 3
     assert s.tasks["x"].resource_restrictions == {"pool-a": 0}
-    assert s.tasks["y"].resource_restrictions is None
+    assert s.tasks["x"].annotations["pool"] == ("a",)
 
 
 @cluster_of(IN_A, IN_B)
@@ -187,14 +189,33 @@ async def test_task_placed_in_a_pool_that_has_emptied_takes_another_of_its_pin(c
 
 
 @cluster_of(IN_A, IN_B)
-async def test_task_placed_in_a_pool_that_has_emptied_without_another_is_an_error(c, s, a, b):
+async def test_task_placed_in_a_pool_without_workers_is_an_error(c, s, a, b):
+    await c.register_plugin(PoolsPlugin())
+    with placed("c"):
+        x = delayed(inc)(1, dask_key_name="x")
+    with pytest.raises(UnknownPoolError, match="No worker is in pool 'c', in which task 'x'"):
+        await c.compute(x, optimize_graph=False)
+    assert not s.tasks
+
+
+@cluster_of(IN_A, IN_B)
+async def test_task_pinned_to_a_pool_that_was_lost_a_moment_ago_waits_for_it(c, s, a, b):
+    await c.register_plugin(PoolsPlugin())
+    await b.close()
+    future = submit(c, "b")
+    await async_poll_for(lambda: "x" in s.tasks and s.tasks["x"].state in WAITING, 5)
+    async with Worker(s.address, resources={"pool-b": 1}) as w:
+        assert await future == 2
+        assert "x" in w.data
+
+
+@cluster_of(IN_A, IN_B)
+async def test_free_task_placed_in_a_pool_that_was_lost_a_moment_ago_goes_elsewhere(c, s, a, b):
     await c.register_plugin(PoolsPlugin())
     await b.close()
     with placed("b"):
         x = delayed(inc)(1, dask_key_name="x")
-    with pytest.raises(UnknownPoolError, match="No worker is in pool 'b', in which task 'x'"):
-        await c.compute(x, optimize_graph=False)
-    assert not s.tasks
+    assert await c.compute(x, optimize_graph=False) == 2
 
 
 def submit(client: Any, pool: str) -> Future:
@@ -319,8 +340,9 @@ async def test_residence_of_earlier_values(c, s, a, b, nowhere):
     with pinned("a"):
         there = c.submit(bytes, 1000, key="there")
         waiting = c.submit(go.wait, key="waiting")
+    await async_poll_for(lambda: "waiting" in s.tasks, timeout=10)
     unpooled = c.submit(inc, 1, key="unpooled", workers=[nowhere.address])
-    free = c.submit(inc, waiting, key="free")
+    free = c.submit(go.wait, key="free")
     await wait([there, unpooled])
     await async_poll_for(lambda: "free" in s.tasks, timeout=10)
     residence = plugin.submissions.residence
@@ -336,7 +358,7 @@ async def test_residence_of_earlier_values(c, s, a, b, nowhere):
     assert residence("never seen") is None
     await there.cancel()
     await go.set()
-    await free
+    await wait([waiting, free])
 
 
 @cluster_of(IN_A, IN_B)

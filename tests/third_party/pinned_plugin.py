@@ -1,6 +1,6 @@
 """A pytest plugin that runs somebody else's tests with their inputs pinned to two pools.
 
-``pytest -p pinned_plugin --pools=placed --record=<directory> --pyargs dask.array.tests``.
+``pytest -p tests.third_party.pinned_plugin --pools=placed --record=<directory> --pyargs dask.array.tests``.
 
 What "inputs pinned" means here: a graph in which nothing is pinned yet is an input, as
 `da.from_array`, `da.ones` or a hand-written dictionary make it.  All its layers get the
@@ -34,8 +34,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
-import os
 import random
 import threading
 from collections import Counter
@@ -56,6 +54,7 @@ from dask_pools.graph.annotate import current_pin
 from dask_pools.graph.submission import Submission
 from dask_pools.model import PIN, Pool, Topology, pool_resource, restriction
 from dask_pools.propagate import propagate_pools
+from tests.third_party.outcomes import Outcomes
 
 POOLS = ("a", "b")
 
@@ -186,28 +185,6 @@ def propagation(pools: str) -> AbstractContextManager[Any]:
     optimizer = optimize.PoolOptimizer(find_submission=two_pools)
     hooks = ("array_optimize", "delayed_optimize", "bag_optimize")
     return dask.config.set(dict.fromkeys(hooks, optimizer))
-
-
-class Outcomes:
-    """What became of each test of this process, and the counts, for the one who started it."""
-
-    def __init__(self, directory: Path, counts: Counter[str]) -> None:
-        self.directory = directory
-        self.counts = counts
-        self.outcomes: dict[str, str] = {}
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        report: Any = yield
-        # The first phase that does not pass decides: setup, call or teardown.
-        if self.outcomes.get(item.nodeid, "passed") == "passed":
-            self.outcomes[item.nodeid] = report.outcome
-        return report
-
-    def pytest_sessionfinish(self) -> None:
-        if self.outcomes:
-            record = {"outcomes": self.outcomes, "counts": self.counts}
-            (self.directory / f"{os.getpid()}.json").write_text(json.dumps(record))
 
 
 class Pools:

@@ -13,17 +13,16 @@ PYTEST_XDIST_AUTO_NUM_WORKERS to use fewer.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import dask
 import pytest
+
+from tests.third_party.outcomes import Run
 
 HERE = Path(__file__).parent
 #: Where the installed Dask lies; the names of its tests are relative to it.
@@ -68,17 +67,6 @@ EXCEPTIONS = {
 }
 
 
-@dataclass
-class Run:
-    """The outcome of each test, and what the optimiser made of their graphs."""
-
-    outcomes: dict[str, str] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def passed(self) -> set[str]:
-        return {test for test, outcome in self.outcomes.items() if outcome == "passed"}
-
-
 def run(pools: str, tests: Collection[str], directory: Path) -> Run:
     """Run some of Dask's tests in a Python of their own."""
     directory.mkdir()
@@ -89,23 +77,18 @@ def run(pools: str, tests: Collection[str], directory: Path) -> Run:
         [
             *(sys.executable, "-m", "pytest", *distributed, "-q", "--tb=short", "--timeout=600"),
             *("-c", str(HERE / "dask.ini"), f"--rootdir={INSTALLED}", "-p", "no:cacheprovider"),
-            *("-p", "no:asyncio", "-p", "pinned_plugin", f"--pools={pools}"),
+            *("-p", "no:asyncio", "-p", "tests.third_party.pinned_plugin", f"--pools={pools}"),
             *(f"--record={directory}", f"@{arguments}"),
         ],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent.parent)])},
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
         capture_output=True,
         text=True,
         check=False,
     )
-    result = Run()
-    for file in directory.glob("*.json"):
-        record = json.loads(file.read_text())
-        result.outcomes.update(record["outcomes"])
-        result.counts.update(record["counts"])
     ended = done.returncode in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
     assert ended, f"pytest did not come to its end:\n{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
-    return result
+    return Run.read(directory)
 
 
 @pytest.mark.slow
@@ -113,8 +96,7 @@ def run(pools: str, tests: Collection[str], directory: Path) -> Run:
 @pytest.mark.parametrize("pools", ["pinned", "placed", "scattered"])
 def test_dasks_array_tests_pass_with_pools(pools: str, tmp_path, capsys) -> None:
     found = run(pools, [ARRAY_TESTS], tmp_path / pools)
-    missed = sorted(found.outcomes.keys() - found.passed())
-    stock = run("off", missed, tmp_path / "off")
+    stock = run("off", found.missed(), tmp_path / "off")
     exceptions = {
         test
         for test, reason in EXCEPTIONS.items()

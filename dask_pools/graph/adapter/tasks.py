@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
 from dask._task_spec import (
@@ -26,6 +26,11 @@ def dependencies(task: Any) -> Collection[Key]:
 def alias_target(task: Any) -> Key | None:
     """Return the key that an alias stands for; None if it is no alias."""
     return task.target if isinstance(task, Alias) else None
+
+
+def is_source(task: Any) -> bool:
+    """Whether a task makes a value out of nothing in the graph, as one that reads a file."""
+    return isinstance(task, Task) and not task.dependencies
 
 
 def redirect(task: GraphNode, other: Mapping[Key, Key]) -> GraphNode:
@@ -74,17 +79,38 @@ def flat_keys(keys: Any) -> list[Key]:
 
 
 def is_shuffle(task: Any) -> bool:
-    """Whether a task is, or holds, a step of a P2P shuffle.
+    """Whether a task is, or holds, a step of a P2P shuffle."""
+    return any(map(_is_step, _steps(task)))
 
-    The scheduler chooses the workers of these steps by itself, when their shuffle runs.
+
+def is_shuffle_output(task: Any) -> bool:
+    """Whether a task is, or holds, an output of a P2P shuffle.
+
+    The scheduler chooses the worker of each by itself, when the shuffle starts.
     """
-    if not isinstance(task, Task):
-        return False
-    parts = task.args[0].values() if task.has_subgraph() else (task,)
-    return any(
-        isinstance(part, Task)
-        and (getattr(part.func, "__module__", None) or "").startswith("distributed.shuffle")
-        for part in parts
+    return any(_is_step(step) and step.func.__name__.endswith("_unpack") for step in _steps(task))
+
+
+def _steps(task: Any) -> Iterator[Task]:
+    """Go through the tasks of which a task was fused."""
+    if isinstance(task, Task):
+        if task.has_subgraph():
+            for part in task.args[0].values():
+                yield from _steps(part)
+        else:
+            yield task
+
+
+def _is_step(task: Task) -> bool:
+    return (getattr(task.func, "__module__", None) or "").startswith("distributed.shuffle")
+
+
+def is_barrier(task: Any) -> bool:
+    """Whether a task is the barrier of a P2P shuffle, which is never fused with others."""
+    return (
+        isinstance(task, Task)
+        and getattr(task.func, "__name__", None) == "p2p_barrier"
+        and is_shuffle(task)
     )
 
 

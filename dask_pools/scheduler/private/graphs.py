@@ -21,7 +21,16 @@ CREATE_TASKS = "_create_taskstate_from_graph"
 
 #: The arguments of `CREATE_TASKS` that are read or changed.
 CREATE_TASKS_ARGUMENTS = frozenset(
-    {"dsk", "keys", "client", "annotations_by_type", "global_annotations"}
+    {
+        "actors",
+        "annotations_by_type",
+        "client",
+        "dsk",
+        "global_annotations",
+        "keys",
+        "ordered",
+        "submitting_task",
+    }
 )
 
 

@@ -1,8 +1,8 @@
-"""The work stealing of a scheduler."""
+"""The work stealing of a scheduler, and how another kind takes its place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from distributed import Scheduler
 from distributed.stealing import WorkStealing
@@ -10,50 +10,109 @@ from distributed.stealing import WorkStealing
 from dask_pools.scheduler.private.base import Undo, changed
 
 if TYPE_CHECKING:
-    from distributed.scheduler import SchedulerState, TaskState, WorkerState
+    from distributed.scheduler import TaskState
 
 STEALING = "stealing"
+#: Number of levels into which tasks are sorted, see `Stealable`.
+LEVELS = len(WorkStealing.cost_multipliers)
+
+#: What is called, or replaced, of the stealing.
+OF_STEALING = (
+    "_combined_occupancy",
+    "_get_thief",
+    "balance",
+    "move_task_request",
+    "put_key_in_stealable",
+    "recalculate_cost",
+    "remove_key_from_stealable",
+    "remove_worker",
+    "restart",
+    "steal_time_ratio",
+    "stealing_objective",
+)
+#: What is called of the scheduler.
+OF_SCHEDULER = (
+    "_get_prefix_duration",
+    "check_idle_saturated",
+    "get_comm_cost",
+    "is_unoccupied",
+    "valid_workers",
+)
 
 
-class GuardedStealing(WorkStealing):
-    """distributed's work stealing, with two questions to a subclass."""
+class Ledger(Protocol):
+    """Is told of the tasks that may be stolen."""
 
-    def thieves_for(self, ts: TaskState, thieves: set[WorkerState]) -> set[WorkerState]:
-        """Choose those of the idle workers that may steal a task."""
-        raise NotImplementedError
+    def put(self, ts: TaskState, address: str, level: int, /) -> None:
+        """Note a task that may be stolen from now on, and where it is."""
 
-    def can_move_anything(self) -> bool:
-        """Say whether a round of balancing could move any task at all."""
+    def remove(self, ts: TaskState, /) -> None:
+        """Forget a task, if it was noted."""
+
+    def forget_worker(self, address: str, /) -> None:
+        """Forget a worker that has left."""
+
+    def clear(self) -> None:
+        """Forget all tasks."""
+
+
+class RoundStealing(WorkStealing):
+    """distributed's work stealing, keeping a book of its own, and balancing in its own rounds."""
+
+    #: What is told of the tasks that may be stolen; from installation to removal.
+    book: Ledger
+
+    def stays(self, ts: TaskState) -> bool:
+        """Say whether a task is never stolen."""
         raise NotImplementedError
 
     def balance(self) -> None:
         """Move tasks from workers that have too many to idle ones."""
-        if self.can_move_anything():
-            super().balance()
+        raise NotImplementedError
 
-    def _get_thief(
-        self,
-        scheduler: SchedulerState,
-        ts: TaskState,
-        potential_thieves: set[WorkerState],
-        *,
-        occupancies: dict[WorkerState, float],
-    ) -> WorkerState | None:
-        thieves = self.thieves_for(ts, potential_thieves)
-        if not thieves:
-            return None
-        return super()._get_thief(scheduler, ts, thieves, occupancies=occupancies)
+    def put_present(self) -> None:
+        """Note the tasks that distributed knows already; called once."""
+        for ts in list(self.key_stealable):
+            self.recalculate_cost(ts)
+
+    def put_key_in_stealable(self, ts: TaskState) -> None:
+        """Note a task that has come to a worker; called by distributed, like all that follows."""
+        super().put_key_in_stealable(ts)
+        place = self.key_stealable.get(ts)
+        if place is not None:
+            self.book.put(ts, *place)
+
+    def remove_key_from_stealable(self, ts: TaskState) -> None:
+        """Forget a task that has left its worker, or is about to be stolen."""
+        super().remove_key_from_stealable(ts)
+        self.book.remove(ts)
+
+    def steal_time_ratio(self, ts: TaskState) -> tuple[float, int] | tuple[None, None]:
+        """Say how long moving a task takes as a share of computing it, and the level of that."""
+        return (None, None) if self.stays(ts) else super().steal_time_ratio(ts)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
+        """Forget a worker that has left."""
+        super().remove_worker(scheduler, worker, **kwargs)
+        self.book.forget_worker(worker)
+
+    def restart(self, scheduler: Any) -> None:
+        """Forget all tasks."""
+        super().restart(scheduler)
+        self.book.clear()
 
 
 def stealing(scheduler: Scheduler) -> WorkStealing | None:
     """Return the work stealing of a scheduler; None if it is switched off, or not Dask's own."""
-    if not hasattr(WorkStealing, "_get_thief"):
-        raise changed("WorkStealing._get_thief")
+    for owner, names in ((WorkStealing, OF_STEALING), (Scheduler, OF_SCHEDULER)):
+        for name in names:
+            if not callable(getattr(owner, name, None)):
+                raise changed(f"{owner.__name__}.{name}")
     extension = scheduler.extensions.get(STEALING)
     return extension if type(extension) is WorkStealing else None
 
 
-def replace_stealing(scheduler: Scheduler, cls: type[GuardedStealing], **state: object) -> Undo:
+def replace_stealing(scheduler: Scheduler, cls: type[RoundStealing], **state: object) -> Undo:
     """Turn the work stealing of a scheduler into a subclass, with more attributes.
 
     The object stays the same, and with it what is stolen at the moment.
@@ -61,16 +120,19 @@ def replace_stealing(scheduler: Scheduler, cls: type[GuardedStealing], **state: 
     extension = stealing(scheduler)
     if extension is None:
         return lambda: None
-    stock = type(extension)
+    stock, own = type(extension), set(vars(extension))
     extension.__class__ = cls
     vars(extension).update(state)
+    cast(RoundStealing, extension).put_present()
     _bind_balance(scheduler, extension)
 
     def undo() -> None:
         if type(extension) is cls:
             extension.__class__ = stock  # type: ignore[assignment]
-            for name in state:
+            for name in vars(extension).keys() - own:
                 delattr(extension, name)
+            for ts in list(extension.key_stealable):
+                extension.recalculate_cost(ts)
             _bind_balance(scheduler, extension)
 
     return undo
