@@ -72,7 +72,7 @@ class Abroad:
         """Follow a task that has moved to another state."""
         if finish == "waiting":
             self._await(ts)
-        elif not self._foreign and not self.coming:
+        elif not self.is_busy():
             return
         elif finish in _READY:
             self._ready(ts)
@@ -80,6 +80,10 @@ class Abroad:
             self._arrive(ts)
         else:
             self._withdraw(ts, finish)
+
+    def is_busy(self) -> bool:
+        """Say whether any task fetches from another pool, or lacks what comes from there."""
+        return bool(self._foreign or self.coming)
 
     def rebound(self, ts: TaskState) -> None:
         """Look anew at a task that is bound to another pool now, and at those that use it."""

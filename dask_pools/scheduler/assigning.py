@@ -87,8 +87,9 @@ class Assigning:
         The set is not to be changed: it may be the one which the roster keeps.
         """
         pool = bound_to(ts)
-        if pool is None:
-            return self._stock_valid_workers(ts)
+        return self._stock_valid_workers(ts) if pool is None else self._allowed(ts, pool)
+
+    def _allowed(self, ts: TaskState, pool: str) -> set[WorkerState]:
         lineup = self._lineup(ts, pool)
         if ts.worker_restrictions or ts.host_restrictions:
             return self._named(ts) & lineup.workers
@@ -99,7 +100,7 @@ class Assigning:
         pool = bound_to(ts)
         if pool is None:
             return self._stock_decide(ts)
-        allowed = self.valid_workers(ts)
+        allowed = self._allowed(ts, pool)
         if not allowed and ts.loose_restrictions:
             # It prefers workers that are not here. distributed lets it go anywhere, and fails
             # over the resources that others do not have; here it goes anywhere in its pool.

@@ -55,10 +55,10 @@ class Carriers:
     def __init__(self, tell: Callable[[WorkerState, TaskState], None]) -> None:
         self.tell = tell
         #: By value and pool; until it has arrived, or does not exist any more.
-        self._coming: dict[TaskState, dict[PoolState, Incoming]] = {}
+        self.coming: dict[TaskState, dict[PoolState, Incoming]] = {}
 
     def __len__(self) -> int:
-        return len(self._coming)
+        return len(self.coming)
 
     def must_wait(
         self, value: TaskState, task: TaskState, ws: WorkerState, pools: Iterable[PoolState]
@@ -76,7 +76,7 @@ class Carriers:
         pools : iterable of PoolState
             Its pools, at least one.
         """
-        incoming = self._coming.setdefault(value, {})
+        incoming = self.coming.setdefault(value, {})
         for pool in pools:
             one = incoming.get(pool)
             if one is not None and one.carrier is not ws and one.goes_on(pool):
@@ -96,13 +96,13 @@ class Carriers:
         """
         return any(
             one.task is task
-            for value in (task.dependencies if self._coming else ())
-            for one in self._coming.get(value, {}).values()
+            for value in (task.dependencies if self.coming else ())
+            for one in self.coming.get(value, {}).values()
         )
 
     def arrived(self, value: TaskState, pools: Iterable[PoolState]) -> None:
         """Tell those who wait for a value that it is in their pool."""
-        incoming = self._coming.get(value)
+        incoming = self.coming.get(value)
         if incoming is None:
             return
         for pool in pools:
@@ -111,16 +111,16 @@ class Carriers:
                 if ws in pool.members:
                     self.tell(ws, value)
         if not incoming:
-            del self._coming[value]
+            del self.coming[value]
 
     def transitioned(self, ts: TaskState, start: str, finish: str) -> None:
         """Have somebody else bring what a task needed that has left its worker."""
-        if not self._coming:
+        if not self.coming:
             return
         if finish != "memory":
-            self._coming.pop(ts, None)
+            self.coming.pop(ts, None)
         if start == "processing":
             for value in ts.dependencies:
-                for pool, one in self._coming.get(value, {}).items():
+                for pool, one in self.coming.get(value, {}).items():
                     if one.task is ts and (ws := one.hand_over(pool)) is not None:
                         self.tell(ws, value)

@@ -17,7 +17,7 @@ SATURATION = "dask_pools.saturation"
 MEMORY_SHARE = "dask_pools.memory-share"
 POOL_TIMEOUT = "dask_pools.pool-timeout"
 
-DEFAULT_MEMORY_SHARE = 0.3
+DEFAULT_MEMORY_SHARE = 0.2
 DEFAULT_POOL_TIMEOUT = "60s"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dask_pools.graph.submission import Learned
 from dask_pools.model import TRANSFER
@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 KINDS = 4096
 #: After so many tasks of a kind the mean forgets: later ones count for one in so many.
 MEMORY = 100
+#: Once a kind is known by so many, one task in so many of them is looked at: a mean over many
+#: is as good, and most tasks cost next to nothing.
+EVERY = 8
 #: Shorter durations, in seconds, are noise of the clock.
 SHORTEST = 1e-6
 
 
-class _Seen(NamedTuple):
+class _Seen:
     """The tasks of a kind so far: how many and their mean size, how many timed and their mean."""
 
-    sized: int
-    nbytes: float
-    timed: int
-    seconds: float
+    __slots__ = ("nbytes", "passed", "seconds", "sized", "timed")
+
+    def __init__(self) -> None:
+        self.sized = 0
+        self.nbytes = 0.0
+        self.timed = 0
+        self.seconds = 0.0
+        #: How many have passed unseen since the last one that was looked at.
+        self.passed = 0
 
 
 class LearnedTable:
@@ -68,17 +76,28 @@ class LearnedTable:
             How long it took; None if that is not known.
         """
         seen = self._seen.get(kind)
-        sized, mean, timed, took = (0, 0.0, 0, 0.0) if seen is None else seen
-        sized = min(sized + 1, MEMORY)
-        mean += (nbytes - mean) / sized
-        if seconds is not None and seconds >= SHORTEST:
-            timed = min(timed + 1, MEMORY)
-            took += (seconds - took) / timed
-        self._seen[kind] = _Seen(sized, mean, timed, took)
         if seen is not None:
             self._seen.move_to_end(kind)
-        elif len(self._seen) > self._kinds:
-            self._seen.popitem(last=False)
+        else:
+            seen = self._seen[kind] = _Seen()
+            if len(self._seen) > self._kinds:
+                self._seen.popitem(last=False)
+        seen.sized = min(seen.sized + 1, MEMORY)
+        seen.nbytes += (nbytes - seen.nbytes) / seen.sized
+        if seconds is not None and seconds >= SHORTEST:
+            seen.timed = min(seen.timed + 1, MEMORY)
+            seen.seconds += (seconds - seen.seconds) / seen.timed
+
+    def passes_over(self, kind: str) -> bool:
+        """Say whether a finished task need not be looked at: its kind is known well enough."""
+        seen = self._seen.get(kind)
+        if seen is None or seen.sized < MEMORY:
+            return False
+        seen.passed += 1
+        if seen.passed < EVERY:
+            return True
+        seen.passed = 0
+        return False
 
     @property
     def known(self) -> Mapping[str, Learned]:
@@ -111,7 +130,8 @@ def learn(
 ) -> float | None:
     """Take a task that has just come into memory into account, unless it is a transfer.
 
-    It runs on the event loop of the scheduler for every task that finishes.
+    It runs on the event loop of the scheduler for every task that finishes, and passes over most
+    of those of which many have been seen.
 
     Parameters
     ----------
@@ -125,13 +145,14 @@ def learn(
     Returns
     -------
     float or None
-        Seconds for which the worker has computed; None if that is not known.
+        Seconds for which the worker has computed; None if that is not known, or was not looked at.
     """
-    if ts.annotations and TRANSFER in ts.annotations:
+    kind = ts.prefix.name
+    if table.passes_over(kind) or (ts.annotations and TRANSFER in ts.annotations):
         return None
     seconds = None
     for span in startstops:
         if span["action"] == "compute":
             seconds = (seconds or 0.0) + span["stop"] - span["start"]
-    table.add(ts.prefix.name, ts.get_nbytes(), seconds)
+    table.add(kind, ts.get_nbytes(), seconds)
     return seconds

@@ -59,6 +59,10 @@ class Motion:
             if not tasks:
                 del self._processing[computation]
 
+    def clear(self) -> None:
+        """Forget all tasks."""
+        self._processing.clear()
+
     def goes_on(self, computation: int) -> bool:
         """Say whether a task of a computation is processed that counts."""
         tasks = self._processing.get(computation)

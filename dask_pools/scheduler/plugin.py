@@ -28,12 +28,13 @@ from dask_pools.scheduler.private.graphs import (
     replace_update_graph,
     update_graph,
 )
+from dask_pools.scheduler.private.loss import READY
 from dask_pools.scheduler.queuing import Queuing
 from dask_pools.scheduler.removal import UNINSTALL, Removal
 from dask_pools.scheduler.replicas import Replicas
 from dask_pools.scheduler.roster import Roster, bound_to
 from dask_pools.scheduler.roundtrip import RoundTrips
-from dask_pools.scheduler.slots import Slots
+from dask_pools.scheduler.slots import Slots, is_transfer
 from dask_pools.scheduler.stealing import steal_inside_pools
 from dask_pools.scheduler.submission import Submissions
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from distributed.scheduler import TaskState
 
 logger = logging.getLogger(__name__)
+
+#: States of which `Corrections` and `Loss` take note.
+_CORRECTING = frozenset({"memory", "forgotten"})
+_LOSING = frozenset({*READY, "released"})
 
 #: The name under which the plugin is registered.
 NAME = "dask-pools"
@@ -234,21 +239,29 @@ class PoolsPlugin(SchedulerPlugin):
     def transition(
         self, key: Key, start: str, finish: str, *_: Any, stimulus_id: str, **message: Any
     ) -> None:
-        """Tell all parts of a task that has moved; called after each transition."""
+        """Tell the parts of a task that has moved; called after each transition.
+
+        It is called for every task of the cluster, several times. So the parts are told only
+        of what may concern them: most tasks cross no link, and nothing crosses most of the time.
+        """
         scheduler = self.scheduler
         ts = scheduler.tasks.get(key) if scheduler is not None else None
         if ts is None or self.falls_back:
             return
-        processing = start == "processing"
-        if processing and finish == "memory":
+        if start == "processing" and finish == "memory":
             self._finished(ts, message)
-        if processing or finish == "processing":
+        carries = is_transfer(ts)
+        if carries:
             self.slots.transitioned(ts, start, finish, stimulus_id)
-        self.pressure.transitioned(ts, start, finish, stimulus_id)
-        self.replicas.transitioned(ts, start, finish, stimulus_id)
-        self.corrections.transitioned(ts, start, finish, stimulus_id)
+        if finish == "waiting" or self.pressure.follows:
+            self.pressure.transitioned(ts, start, finish, stimulus_id)
+        if carries or start == "memory" or self.replicas.sources.carriers.coming:
+            self.replicas.transitioned(ts, start, finish, stimulus_id)
+        if finish in _CORRECTING:
+            self.corrections.transitioned(ts, start, finish, stimulus_id)
         # The others still see a task of a lost pool as one of that pool.
-        self.loss.transitioned(ts, start, finish, stimulus_id)
+        if finish in _LOSING:
+            self.loss.transitioned(ts, start, finish, stimulus_id)
 
     def _finished(self, ts: TaskState, message: dict[str, Any]) -> None:
         seconds = learn(self.learned, ts, message.get("startstops", ()))
@@ -260,9 +273,7 @@ class PoolsPlugin(SchedulerPlugin):
 
     def _corrected(self, ts: TaskState, _: str) -> None:
         """Have the account of waiting values see a task that has another pool now."""
-        if ts.state == "waiting":
-            self.pressure.transitioned(ts, "waiting", "released", "dask-pools-corrected")
-            self.pressure.transitioned(ts, "released", "waiting", "dask-pools-corrected")
+        self.pressure.rebound(ts)
 
     def _configure(self) -> None:
         """Read the settings again: somebody may have changed them since the last computation."""

@@ -124,6 +124,11 @@ class Pressure:
         self._stopped: dict[str, None] = {}
         #: Whether something has changed by which a stopped pool may go on.
         self._news = False
+        #: Whether tasks fetch from other pools, or values wait for them. As long as it is False,
+        #: `transitioned` need not be called but for tasks that begin to wait.
+        self.follows = False
+        #: Whether what is in motion was asked for since then, and is kept therefore.
+        self._follows_motion = False
 
     def install(self) -> Undo:
         """Learn the present state of all tasks, and follow it; returns what ends it.
@@ -131,10 +136,9 @@ class Pressure:
         Transitions have to be told by `transitioned`, and queues by `queued` and `dequeued`.
         """
         for ts in self.scheduler.tasks.values():
-            if ts.state == "processing":
-                self.motion.start(ts)
             if ts.state in {"waiting", "queued", "no-worker", "processing"}:
                 self.abroad.transitioned(ts, "waiting")
+        self._find_following()
         with contextlib.ExitStack() as undo:
             self.roster.changed.append(self._pool_changed)
             undo.callback(self.roster.changed.remove, self._pool_changed)
@@ -148,7 +152,7 @@ class Pressure:
 
     def holds_back(self, pool: str) -> bool:
         """Say whether the next read of a pool has to be chosen by `pick`."""
-        load = self._loads.get(pool)
+        load = self._loads.get(pool) if self.follows else None
         return load is not None and self._is_full(load)
 
     def pick(self, pool: str, queue: Heap) -> TaskState | None:
@@ -197,12 +201,18 @@ class Pressure:
         """Follow a task that has moved to another state; called after each transition."""
         if finish == "waiting":
             self.computations.wanted(ts, stimulus_id)
-        elif finish == "processing":
-            self.motion.start(ts)
+        self.abroad.transitioned(ts, finish)
+        if self.follows or self.abroad.is_busy():
+            self._follow(ts, start, finish)
+
+    def _follow(self, ts: TaskState, start: str, finish: str) -> None:
+        """Follow a task while some fetch from other pools."""
+        if finish == "processing":
+            if self._follows_motion:
+                self.motion.start(ts)
         elif start == "processing":
             self.motion.end(ts)
             self._news = True
-        self.abroad.transitioned(ts, finish)
         if self._crossings or self._expected:
             self._expect(ts, finish)
             if self._crosses_in(self.computations.of(ts)):
@@ -213,12 +223,21 @@ class Pressure:
                     self._look_at(ts)
         if self._news and self._stopped:
             self._reconsider()
+        self._find_following()
+
+    def _find_following(self) -> None:
+        """Find out whether there is anything to follow."""
+        self.follows = bool(self._expected) or self.abroad.is_busy()
+        if not self.follows and self._follows_motion:
+            self._follows_motion = False
+            self.motion.clear()
 
     def rebound(self, ts: TaskState) -> None:
         """Look anew at a task which has got another pool before it was sent to a worker."""
         self.abroad.rebound(ts)
         if self._news and self._stopped:
             self._reconsider()
+        self._find_following()
 
     # What counts
 
@@ -304,6 +323,12 @@ class Pressure:
             )
 
     def _moves(self, load: Load) -> bool:
+        if not self._follows_motion:
+            self._follows_motion = True
+            for ws in self.scheduler.workers.values():
+                for ts in ws.processing:
+                    if ts not in ws.long_running:
+                        self.motion.start(ts)
         return any(self.motion.goes_on(computation) for computation in list(load.values))
 
     def _look_at(self, consumer: TaskState) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import math
-from collections.abc import Callable
 from time import time
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -157,12 +156,15 @@ class Queuing:
         """Choose the worker for a queued task; None if its pool is full."""
         return self.slots.choose(self.queues.pool_of[ts])
 
-    def serve(self, stimulus_id: str, stock: Callable[[], None]) -> None:
-        """Send queued tasks to the workers of the pools that may have got room."""
-        if self.queues.pool_of:
-            self._serve(stimulus_id)
-        else:
-            stock()
+    def serve(self, stimulus_id: str) -> bool:
+        """Send queued tasks to the workers of the pools that may have got room.
+
+        Returns False, and does nothing, if no task is queued for a pool.
+        """
+        if not self.queues.pool_of:
+            return False
+        self._serve(stimulus_id)
+        return True
 
     def _serve(self, stimulus_id: str) -> None:
         pools = self.slots.opened_pools()
@@ -183,15 +185,16 @@ class Queuing:
     def _turn(self, pool: str) -> _Turn | None:
         ts: TaskState | None
         if pool == _UNPLACED:
-            queue, room = self.queues.unplaced, has_room_for_unplaced(self.scheduler)
-        else:
-            queue, room = self.queues.of(pool), self.slots.has_room(pool)
-        if not queue or not room:
-            return None
-        if pool != _UNPLACED and self.pressure.holds_back(pool):
-            ts = self.pressure.pick(pool, queue)
-        else:
+            queue = self.queues.unplaced
+            if not queue or not has_room_for_unplaced(self.scheduler):
+                return None
             ts = queue.peek()
+        else:
+            queue = self.queues.of(pool)
+            if not queue or not self.slots.has_room(pool):
+                return None
+            holds_back = self.pressure.holds_back(pool)
+            ts = self.pressure.pick(pool, queue) if holds_back else queue.peek()
         return None if ts is None else (ts.priority or (), pool, ts)
 
     def _wake(self) -> None:

@@ -240,12 +240,17 @@ class _Binder:
     def __init__(self, everywhere: Any) -> None:
         self.everywhere = everywhere
         self.made: dict[tuple[int, str], dict[str, float]] = {}
+        #: By pool, the resources of a task that is bound to it and says nothing else.
+        self.bare: dict[str, dict[str, float]] = {}
 
     def __call__(self, key: Key, own: Any, pool: str) -> dict[str, float]:
         if callable(self.everywhere):
             return self.make(key, own, pool)
-        # Ids are as good as names here: the resources outlive this object.
-        case = (id(own), pool)
+        if (bare := self.bare.get(pool)) is None:
+            bare = self.bare[pool] = restriction(pool)
+        # Ids are as good as names here: the resources outlive this object. Most tasks were bound
+        # before, each by resources of its own, and need no more.
+        case = (id(None) if own == bare else id(own), pool)
         made = self.made.get(case)
         if made is None:
             made = self.made[case] = self.make(key, own, pool)

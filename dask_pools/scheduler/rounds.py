@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from distributed.stealing import WorkStealing
 
 from dask_pools.scheduler.crossing import Crossing, Pools
-from dask_pools.scheduler.private.rounds import PoolView, Round, View
-from dask_pools.scheduler.stealable import Book, Kind, Shelf, kind_of
+from dask_pools.scheduler.private.rounds import PoolView, Round, Stealable, View
+from dask_pools.scheduler.stealable import Book, Kind, kind_of
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -106,7 +106,12 @@ class InsideRound(Round):
     """
 
     def __init__(
-        self, stealing: WorkStealing, view: PoolView, stealable: Shelf, pool: str | None, kind: Kind
+        self,
+        stealing: WorkStealing,
+        view: PoolView,
+        stealable: Stealable,
+        pool: str | None,
+        kind: Kind,
     ) -> None:
         super().__init__(stealing, view, stealable)
         self._kinds = {None, pool} if kind is None else {kind}

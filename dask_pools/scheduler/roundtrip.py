@@ -126,6 +126,10 @@ class RoundTrips:
         self._news = asyncio.Event()
         self.measured: dict[str, float] = {}
         self.durations: dict[str, float] = {}
+        #: By pool, what was answered last under the present settings: it is asked for far more
+        #: often than it changes.
+        self._saturations: dict[str, float] = {}
+        self._settings: Configuration | None = None
 
     def saturation(self, pool: str) -> float:
         """Return how many reads a worker of a pool is given for each of its threads.
@@ -136,6 +140,15 @@ class RoundTrips:
             What is configured for the pool, else for all pools, else `derived_saturation`.
         """
         configuration = self._configuration()
+        if configuration is not self._settings:
+            self._settings = configuration
+            self._saturations.clear()
+        known = self._saturations.get(pool)
+        if known is None:
+            known = self._saturations[pool] = self._derive(pool, configuration)
+        return known
+
+    def _derive(self, pool: str, configuration: Configuration) -> float:
         configured = configuration.saturation.get(pool, configuration.default_saturation)
         if configured is not None:
             return configured
@@ -155,6 +168,7 @@ class RoundTrips:
         """
         mean = self.durations.get(pool, seconds)
         self.durations[pool] = mean + WEIGHT * (seconds - mean)
+        self._saturations.pop(pool, None)
 
     def install(self) -> Undo:
         """Begin to measure in the background; returns what ends it.
@@ -180,6 +194,7 @@ class RoundTrips:
             # Whoever comes next under this name may be elsewhere.
             self.measured.pop(pool.name, None)
             self.durations.pop(pool.name, None)
+            self._saturations.pop(pool.name, None)
 
     async def _keep_measuring(self) -> None:
         while True:
@@ -206,6 +221,7 @@ class RoundTrips:
         fastest = min(took, default=math.inf)
         if fastest < math.inf and pool.members:
             self.measured[pool.name] = fastest
+            self._saturations.pop(pool.name, None)
 
     async def _time(self, address: str) -> float:
         """Time the round trip to a worker, in seconds; infinite if it does not answer."""

@@ -51,6 +51,8 @@ class Slots:
         self.changed: dict[str, WorkerState] = {}
         #: By pool, the running workers with an open slot but for those that have changed.
         self._lines: dict[str, OrderedDict[str, WorkerState]] = {}
+        #: The addresses of all of these.
+        self._in_line: set[str] = set()
         #: The worker of each transfer that is processed now, and their number by address.
         self._carried_by: dict[TaskState, WorkerState] = {}
         self._carries: dict[str, int] = {}
@@ -68,6 +70,7 @@ class Slots:
         for pool in pools:
             if (line := self._lines.get(pool.name)) is not None:
                 line.pop(ws.address, None)
+        self._in_line.discard(ws.address)
         self.changed.pop(ws.address, None)
 
     def transitioned(self, ts: TaskState, start: str, finish: str, stimulus_id: str) -> None:  # noqa: ARG002
@@ -115,8 +118,11 @@ class Slots:
             if not pools:
                 continue
             if not self._is_open(ws, pools):
-                self.forget(ws, pools)
+                # Once in a while it was full before: it has finished a task, and got the next.
+                if ws.address in self._in_line:
+                    self.forget(ws, pools)
                 continue
+            self._in_line.add(ws.address)
             for pool in pools:
                 line = self._lines.get(pool.name)
                 if line is None:

@@ -93,20 +93,24 @@ class Sources:
             undo.callback(choose_holders_of_tasks(scheduler, self.for_task))
             undo.callback(choose_holders_asked_for(scheduler, self.for_question))
             undo.callback(choose_holders_for_copies(scheduler, self.for_copy))
-            undo.callback(hear_of_arrivals(scheduler, self.arrived))
+            undo.callback(hear_of_arrivals(scheduler, self.arrived, self.carriers.coming))
             return undo.pop_all().close
 
     def for_task(self, ts: TaskState) -> dict[Key, Collection[str]]:
         """Choose the holders for each input of a task, where they are not simply all."""
         ws = ts.processing_on
-        pools = self.roster.pools_of(ws) if ws is not None else ()
         chosen: dict[Key, Collection[str]] = {}
-        if ws is None or not pools:
+        if ws is None:
             return chosen
+        pools: tuple[PoolState, ...] | None = None
         for value in ts.dependencies:
             holders = value.who_has
-            if not holders or value.actor:
+            # Most of the time a task is where its only input is.
+            if not holders or value.actor or (len(holders) == 1 and ws in holders):
                 continue
+            pools = self.roster.pools_of(ws) if pools is None else pools
+            if not pools:
+                break
             near = choose_holders(holders, pools)
             if len(near) < len(holders):
                 chosen[value.key] = _addresses(near)
@@ -155,8 +159,7 @@ class Sources:
 
     def arrived(self, value: TaskState, ws: WorkerState) -> None:
         """Have those who wait for a value take it from a worker that has it now."""
-        if self.carriers:
-            self.carriers.arrived(value, self.roster.pools_of(ws))
+        self.carriers.arrived(value, self.roster.pools_of(ws))
 
     def _asks_again(self, ws: WorkerState, value: TaskState) -> bool:
         question = (ws.address, value.key)

@@ -1,8 +1,8 @@
 """The tasks that may be stolen, sorted by who may steal them.
 
 distributed keeps them by worker, and finds out for every single one, each time, that no idle
-worker may have it. Here those which the same workers may run lie together: what nobody who is
-idle may run is not even looked at.
+worker may have it. Here those which only some workers may run are kept apart: what nobody who is
+idle may run is not even looked at. All others, nearly all, stay where distributed has them.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Shelf(dict[str, Levels]):
 
 
 class Book:
-    """All tasks that may be stolen.
+    """The tasks that may be stolen, but not by any worker of their worker's pool.
 
     Parameters
     ----------
@@ -87,13 +87,14 @@ class Book:
 
     Attributes
     ----------
-    common : Shelf
-        Tasks that any worker may run which is in the pool of their worker.
+    divides : bool
+        Whether there are pools. If not, all tasks stay where distributed has them.
     apart : dict
-        All other tasks, by who may run them.
+        These tasks, by who may run them.
     unplaced : dict
-        Tasks that are not bound to a pool, by the address of their worker, with their level;
-        each is on a shelf as well. Workers and tasks that were looked at last are at the end.
+        Tasks that are not bound to a pool, by the address of their worker, with their level,
+        whether they are kept apart or not. Workers and tasks that were looked at last are at
+        the end.
     """
 
     def __init__(
@@ -101,74 +102,78 @@ class Book:
     ) -> None:
         self._levels = levels
         self._pools_of = pools_of
-        #: Where each task is: the set of tasks, its shelf, who may run it, and its worker.
-        self._places: dict[TaskState, tuple[set[TaskState], Shelf, Kind, str]] = {}
-        self.common = Shelf(levels)
+        self.divides = True
+        #: Where each task that is kept apart is: the set of tasks, its shelf, who may run it.
+        self._places: dict[TaskState, tuple[set[TaskState], Shelf, str | Restrictions]] = {}
         self.apart: dict[str | Restrictions, Shelf] = {}
         self.unplaced: dict[str, dict[TaskState, int]] = {}
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     # The two that follow are called for every task of the cluster: they count every call.
 
-    def put(self, ts: TaskState, address: str, level: int) -> None:
-        """Note a task that is on a worker, and may be stolen."""
-        if ts in self._places:
-            self.remove(ts)
+    def put(self, ts: TaskState, address: str, level: int) -> bool:
+        """Note a task that is on a worker, and may be stolen; returns whether it is kept apart."""
+        if not self.divides:
+            return False
         kind = kind_of(ts)
-        if kind is None or (isinstance(kind, str) and self._is_at_home(ts, kind)):
-            shelf = self.common
-        elif kind in self.apart:
-            shelf = self.apart[kind]
-        else:
+        if kind is None or (not isinstance(kind, str) and kind.pool is None):
+            tasks = self.unplaced.get(address)
+            if tasks is None:
+                tasks = self.unplaced[address] = {}
+            tasks[ts] = level
+        if kind is None or self._is_at_home(ts, kind):
+            return False
+        self._put_apart(ts, kind, address, level)
+        return True
+
+    def remove(self, ts: TaskState, address: str) -> None:
+        """Forget a task that was on a worker, if it was noted."""
+        if self._places:
+            self._remove_apart(ts)
+        tasks = self.unplaced.get(address)
+        if tasks is not None and tasks.pop(ts, None) is not None and not tasks:
+            del self.unplaced[address]
+
+    def _put_apart(self, ts: TaskState, kind: str | Restrictions, address: str, level: int) -> None:
+        shelf = self.apart.get(kind)
+        if shelf is None:
             shelf = self.apart[kind] = Shelf(self._levels)
         if address not in shelf:
             shelf[address] = _empty(self._levels)
         tasks = shelf[address][level]
         tasks.add(ts)
         shelf.size += 1
-        self._places[ts] = (tasks, shelf, kind, address)
-        if _is_unplaced(kind):
-            self.unplaced.setdefault(address, {})[ts] = level
+        self._places[ts] = (tasks, shelf, kind)
 
-    def remove(self, ts: TaskState) -> None:
-        """Forget a task, if it was noted."""
+    def _remove_apart(self, ts: TaskState) -> None:
         place = self._places.pop(ts, None)
-        if place is None:
-            return
-        tasks, shelf, kind, address = place
-        tasks.discard(ts)
-        shelf.size -= 1
-        if not shelf.size and kind is not None and shelf is not self.common:
-            del self.apart[kind]
-        if _is_unplaced(kind):
-            unplaced = self.unplaced[address]
-            del unplaced[ts]
-            if not unplaced:
-                del self.unplaced[address]
+        if place is not None:
+            tasks, shelf, kind = place
+            tasks.discard(ts)
+            shelf.size -= 1
+            if not shelf.size:
+                del self.apart[kind]
 
-    def _is_at_home(self, ts: TaskState, pool: str) -> bool:
+    def _is_at_home(self, ts: TaskState, kind: str | Restrictions) -> bool:
         # A worker of several pools has tasks which not all may run that share a pool with it.
         ws = ts.processing_on
-        pools = self._pools_of(ws) if ws is not None else ()
-        return len(pools) == 1 and pools[0].name == pool
+        if ws is None or not isinstance(kind, str):
+            return False
+        pools = self._pools_of(ws)
+        return len(pools) == 1 and pools[0].name == kind
 
     def clear(self) -> None:
         """Forget all tasks."""
         self._places.clear()
-        self.common.clear()
-        self.common.size = 0
         self.apart.clear()
         self.unplaced.clear()
 
     def forget_worker(self, address: str) -> None:
         """Forget a worker that has left, and the tasks it had."""
-        for shelf in [self.common, *self.apart.values()]:
-            for tasks in shelf[address]:
+        for shelf in list(self.apart.values()):
+            for tasks in shelf.pop(address, ()):
                 for ts in list(tasks):
-                    self.remove(ts)
-            shelf.pop(address, None)
+                    self._remove_apart(ts)
+        self.unplaced.pop(address, None)
 
     def sample(self, address: str, most: int) -> Levels:
         """Return some of the unplaced tasks of a worker: those looked at longest ago."""
@@ -178,10 +183,6 @@ class Book:
             level = tasks[ts] = tasks.pop(ts)
             levels[level].add(ts)
         return levels
-
-
-def _is_unplaced(kind: Kind) -> bool:
-    return kind is None or (not isinstance(kind, str) and kind.pool is None)
 
 
 def _empty(levels: int) -> Levels:

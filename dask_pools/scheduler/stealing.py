@@ -56,10 +56,14 @@ class PoolStealing(RoundStealing):
 
     def balance(self) -> None:
         """Move tasks from workers that have too many to idle ones."""
+        if self.book.divides is not bool(self.roster.pools):
+            # The first pool has come, or the last one has gone.
+            self.book.divides = bool(self.roster.pools)
+            self.divide()
         if not self.roster.pools:
             WorkStealing.balance(self)
             return
-        if not len(self.book):
+        if not self.key_stealable:
             return
         start = time()
         for pool in list(self.roster.pools.values()):
@@ -82,7 +86,7 @@ class PoolStealing(RoundStealing):
             return
         view.find_saturated()
         view.look_at(members, self._with_coming(view.occupancy))
-        InsideRound(self, view, self.book.common, pool, None).run()
+        InsideRound(self, view, self.stealable, pool, None).run()
         for kind, shelf in list(self.book.apart.items()):
             self._balance_apart(pool, kind, shelf, view)
 

@@ -31,6 +31,7 @@ from dask_pools.model import (
 from dask_pools.scheduler.arrivals import Arrival, Arrivals
 from dask_pools.scheduler.learned import LearnedTable
 from dask_pools.scheduler.membership import Membership
+from dask_pools.scheduler.p2p import keeps_shuffles
 from dask_pools.scheduler.private import graphs
 from dask_pools.scheduler.private.materialising import change_tasks
 from dask_pools.scheduler.residence import residence_of
@@ -189,7 +190,8 @@ class Submissions:
             (ts, pin_of(ts.key, annotations, default)) for ts in known if is_needed(ts)
         )
         settled = restrict(choice, annotations, overall)
-        _free_shuffles(tasks, annotations)
+        if not keeps_shuffles(self.scheduler):
+            _free_shuffles(tasks, annotations)
         for ts in known:
             if not is_needed(ts):
                 _renew(ts, annotations, settled or {})

@@ -19,7 +19,7 @@ import numpy as np
 from distributed import Client, SchedulerPlugin, Worker, WorkerPlugin, wait
 
 from dask_pools import LocalPoolCluster, pool, propagate_pools
-from dask_pools.scheduler.install import install, uninstall
+from dask_pools.scheduler.install import install, remove_from
 from tests.benchmarks.running import forget
 from tests.benchmarks.table import print_table
 
@@ -27,8 +27,11 @@ from tests.benchmarks.table import print_table
 READ = 20_000_000
 #: Seconds of a read, and of what reduces it.
 READING, REDUCING = 0.02, 0.01
-#: Bytes per second of the link between the pools, and memory of each worker.
-LINK, MEMORY = 400e6, "1.5 GiB"
+#: Threads of each worker, and its memory in bytes.
+THREADS, MEMORY = 4, 750_000_000
+#: Bytes per second of the link between the pools.
+LINK = 250e6
+SPILLING = ("target", "spill", "pause")
 #: Runs of each way, of which the median counts.
 RUNS = 3
 
@@ -115,10 +118,16 @@ def reduction(name: str, pool_name: str | None, *inputs: da.Array) -> da.Array:
 
 
 @contextmanager
-def two_pools(**options: Any) -> Iterator[tuple[LocalPoolCluster, Client]]:
-    """Start two pools of two workers."""
+def two_pools() -> Iterator[tuple[LocalPoolCluster, Client]]:
+    """Start two pools of two workers, which do not spill what takes no memory."""
     with (
-        LocalPoolCluster({"a": 2, "b": 2}, dashboard_address=None, **options) as cluster,
+        dask.config.set({f"distributed.worker.memory.{limit}": False for limit in SPILLING}),
+        LocalPoolCluster(
+            {"a": 2, "b": 2},
+            threads_per_worker=THREADS,
+            memory_limit=MEMORY,
+            dashboard_address=None,
+        ) as cluster,
         cluster.get_client() as client,
     ):
         yield cluster, client
@@ -128,7 +137,7 @@ def measured(
     cluster: LocalPoolCluster, client: Client, compute: Callable[[], Any], *, ours: bool
 ) -> tuple[int, float]:
     """Run something, with the plugin or without; return the peak in bytes, and seconds."""
-    (install if ours else uninstall)(cluster.scheduler)
+    (install if ours else remove_from)(cluster.scheduler)
     runs = []
     for _ in range(RUNS):
         forget(client)
@@ -156,7 +165,7 @@ def roots(scale: float) -> None:
         return [reduction(n, p, reads(n, p, each)) for n, p in zip("ab", pools, strict=True)]
 
     rows = []
-    with two_pools(memory_limit=MEMORY) as (cluster, client):
+    with two_pools() as (cluster, client):
         for way, pools, ours in (
             ("stock, nothing pinned", (None, None), False),
             ("stock, pinned to two pools", ("a", "b"), False),
@@ -179,7 +188,7 @@ def join(scale: float) -> None:
     """Print what two pools hold whose reads are joined in one of them, over a slow link."""
     each = max(int(100 * scale), 1)
     rows = []
-    with two_pools(memory_limit=MEMORY) as (cluster, client):
+    with two_pools() as (cluster, client):
         info = client.scheduler_info(n_workers=-1)["workers"]
         home = {address: w["name"].rpartition("-")[0] for address, w in info.items()}
         client.register_plugin(SlowLink(home, LINK / 2))

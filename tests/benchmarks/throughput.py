@@ -11,7 +11,7 @@ from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from distributed import Client
 
 from dask_pools import pool
-from dask_pools.scheduler.install import install, uninstall
+from dask_pools.scheduler.install import install, remove_from
 from tests.benchmarks.running import cluster_of, forget
 from tests.benchmarks.table import print_table
 
@@ -81,7 +81,7 @@ def trivial(scale: float) -> None:
     rows = []
     with cluster_of({"a": 2, "b": 2}) as (cluster, client):
         for way, (pools, ours) in WAYS.items():
-            (install if ours else uninstall)(cluster.scheduler)
+            (install if ours else remove_from)(cluster.scheduler)
             seconds = measured(client, pools, number)
             rows.append([way, f"{seconds:.1f}", f"{number / seconds:,.0f}"])
         install(cluster.scheduler)

@@ -52,7 +52,7 @@ async def compute(workload: Workload, scheduler: Scheduler, computations: int) -
 )
 async def test_plugin_holds_no_more_after_1000_computations_than_after_200(c, s):
     await c.register_plugin(PoolsPlugin())
-    random = Random(0)
+    random = Random(0)  # noqa: S311 - no secret
     churn = Churn(s, POOLS, random)
     for pool in POOLS:
         await churn.grow(pool)
@@ -64,5 +64,8 @@ async def test_plugin_holds_no_more_after_1000_computations_than_after_200(c, s)
     left = leftovers(s, set())
     await churn.close()
     assert not left
-    # A kind of task may have been seen late; but a computation has dozens of tasks.
-    assert grown.total() <= 60, grown
+    # What was learned is bounded by itself: one entry for each kind of task, up to a number.
+    del grown["LearnedTable._seen"]
+    # Some tables have an entry for each pool or worker, from when it is first needed; but a
+    # computation has dozens of tasks.
+    assert grown.total() <= 20, grown

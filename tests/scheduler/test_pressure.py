@@ -426,6 +426,7 @@ async def test_present_state_is_learnt_at_installation(stage: Stage) -> None:
     assert set(after.abroad._waits_for) == set(before.abroad._waits_for)
     assert after.abroad.coming == before.abroad.coming
     assert after.waiting("a") == before.waiting("a") > 0
+    assert after._moves(after._loads["a"])
     assert [*after.motion._processing.values()] == [*before.motion._processing.values()]
 
 

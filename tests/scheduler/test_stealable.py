@@ -28,10 +28,9 @@ async def test_kind_of_a_task_is_who_may_run_it():
 
 
 def everything(book: Book) -> dict[Any, set[Any]]:
-    shelves = {None: book.common, **book.apart}
     return {
         kind: {ts.key for levels in shelf.values() for tasks in levels for ts in tasks}
-        for kind, shelf in shelves.items()
+        for kind, shelf in book.apart.items()
     }
 
 
@@ -46,22 +45,29 @@ async def test_task_is_in_one_place_and_leaves_nothing_behind():
             task(s, "gpu-0", a, resources=["GPU"]),
             task(s, "both-0", both, resources=["pool-a"]),
         ]
-        for ts in tasks * 2:
-            book.put(ts, ts.processing_on.address, 3)
+        apart = [book.put(ts, ts.processing_on.address, 3) for ts in tasks]
+        assert apart == [False, False, True, True]
         found = everything(book)
-        assert found.pop(None) == {"free-0", "bound-0"}
         assert found.pop("a") == {"both-0"}
         assert list(found.values()) == [{"gpu-0"}]
-        assert len(book) == 4
         assert {ts.key for ts in book.unplaced[a.address]} == {"free-0", "gpu-0"}
         assert book.unplaced.keys() == {a.address}
         for ts in tasks:
             # Restrictions may change while a task is here.
             ts.resource_restrictions = {"other": 1}
-            book.remove(ts)
-            book.remove(ts)
-        assert everything(book) == {None: set()}
-        assert (len(book), book.common.size, book.unplaced) == (0, 0, {})
+            book.remove(ts, ts.processing_on.address)
+            book.remove(ts, ts.processing_on.address)
+        assert (book.apart, book.unplaced) == ({}, {})
+
+
+@gen_test()
+async def test_without_pools_all_tasks_stay_where_distributed_has_them():
+    async with still() as s:
+        ws = worker(s, 0)
+        book = Book(15, known(s).pools_of)
+        book.divides = False
+        assert not book.put(task(s, "gpu-0", ws, resources=["GPU"]), ws.address, 3)
+        assert (book.apart, book.unplaced) == ({}, {})
 
 
 @gen_test()
@@ -90,8 +96,7 @@ async def test_worker_that_leaves_takes_its_tasks_along():
             for i, resources in enumerate([[], ["GPU"], ["pool-a", "GPU"]]):
                 book.put(task(s, f"x{ws.name}-{i}", ws, resources=resources), ws.address, 0)
         book.forget_worker(b.address)
-        assert len(book) == 3
+        assert sorted(key for keys in everything(book).values() for key in keys) == ["x0-1", "x0-2"]
         assert book.unplaced.keys() == {a.address}
-        assert b.address not in book.common
         book.forget_worker(a.address)
-        assert (len(book), book.common, book.apart, book.unplaced) == (0, {}, {}, {})
+        assert (book.apart, book.unplaced) == ({}, {})

@@ -152,8 +152,9 @@ async def test_everything_is_computed_while_workers_steal(c, s, a1, a2, b):
         s.extensions["stealing"].balance()
     assert sum(await c.gather(bound)) == 4950
     assert sum(await c.gather(free)) == -4950
-    book = s.extensions["stealing"].book
-    assert (len(book), book.common.size, book.apart, book.unplaced) == (0, 0, {}, {})
+    stealing = s.extensions["stealing"]
+    assert (stealing.key_stealable, stealing.book.apart, stealing.book.unplaced) == ({}, {}, {})
+    assert not any(tasks for levels in stealing.stealable.values() for tasks in levels)
 
 
 @cluster_of(IN_A, IN_B)
@@ -181,16 +182,49 @@ async def test_stealing_may_be_switched_off(c, s, a):
 @gen_test()
 async def test_book_forgets_workers_and_restarts():
     async with still() as s:
-        stealing = steal(s)
         a, b = worker(s, 0, "a"), worker(s, 1, "b")
+        undo = install(s)
+        book = s.extensions["stealing"].book
         for ws in (a, b):
             for i in range(10):
-                task(s, f"x{ws.name}-{i}", ws, resources=["pool-a"] if ws is a else ())
-        assert len(stealing.book) == 20
-        stealing.remove_worker(s, b.address)
-        assert (len(stealing.book), stealing.book.unplaced) == (10, {})
-        stealing.restart(s)
-        assert (len(stealing.book), stealing.book.common) == (0, {})
+                task(s, f"x{ws.name}-{i}", ws, resources=["GPU"] if ws is a else ())
+        assert (len(book.apart), len(book.unplaced)) == (1, 2)
+        s.extensions["stealing"].remove_worker(s, b.address)
+        assert (len(book.apart), book.unplaced.keys()) == (1, {a.address})
+        s.extensions["stealing"].restart(s)
+        assert (book.apart, book.unplaced) == ({}, {})
+        undo()
+
+
+def noted(s: Any) -> set[Any]:
+    """Name the tasks that distributed itself may steal."""
+    levels = [tasks for levels in s.extensions["stealing"].stealable.values() for tasks in levels]
+    return {ts.key for tasks in levels for ts in tasks}
+
+
+@gen_test()
+async def test_distributed_has_all_tasks_while_there_are_no_pools_and_afterwards():
+    async with still() as s:
+        plain = worker(s, 0)
+        task(s, "before-0", plain, resources=["GPU"])
+        undo = install(s)
+        stealing = s.extensions["stealing"]
+        stealing.balance()
+        task(s, "gpu-0", plain, resources=["GPU"])
+        assert noted(s) == {"before-0", "gpu-0"}
+        a = worker(s, 1, "a")
+        stealing.roster._join(a)
+        stealing.balance()
+        task(s, "gpu-1", a, resources=["GPU"])
+        assert noted(s) == set()
+        stealing.roster._leave(a.address)
+        stealing.balance()
+        assert noted(s) == {"before-0", "gpu-0", "gpu-1"}
+        stealing.roster._join(a)
+        stealing.balance()
+        assert noted(s) == set()
+        undo()
+        assert noted(s) == {"before-0", "gpu-0", "gpu-1"}
 
 
 # ---- against stock --------------------------------------------------------------------

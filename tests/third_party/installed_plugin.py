@@ -13,14 +13,16 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from distributed import Scheduler, utils_test
 from distributed.utils_test import run_scheduler
 
 from dask_pools.scheduler.install import install
 from tests.third_party.outcomes import Outcomes
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def install_on_all(counts: Counter[str]) -> None:

@@ -1,6 +1,7 @@
 """A pytest plugin that runs somebody else's tests with their inputs pinned to two pools.
 
-``pytest -p tests.third_party.pinned_plugin --pools=placed --record=<directory> --pyargs dask.array.tests``.
+``pytest -p tests.third_party.pinned_plugin --pools=placed --record=<directory>
+--pyargs dask.array.tests``.
 
 What "inputs pinned" means here: a graph in which nothing is pinned yet is an input, as
 `da.from_array`, `da.ones` or a hand-written dictionary make it.  All its layers get the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dask.typing import Key
@@ -63,8 +63,8 @@ def choose_holders_of_tasks(scheduler: Scheduler, choose: ForTask) -> Undo:
 
     def task_message(ts: TaskState) -> dict[str, Any]:
         message: dict[str, Any] = stock(ts)
-        if ts.dependencies:
-            message["who_has"].update(choose(ts))
+        if ts.dependencies and (chosen := choose(ts)):
+            message["who_has"].update(chosen)
         return message
 
     return override(scheduler, TASK_MESSAGE, task_message)
@@ -148,12 +148,16 @@ def choose_holders_for_copies(scheduler: Scheduler, choose: ForCopy) -> Undo:
         return undo.pop_all().close
 
 
-def hear_of_arrivals(scheduler: Scheduler, arrived: Arrived) -> Undo:
-    """Hear of every value that a worker holds from now on, made there or fetched."""
+def hear_of_arrivals(scheduler: Scheduler, arrived: Arrived, awaited: Sized) -> Undo:
+    """Hear of every value that a worker holds from now on, made there or fetched.
+
+    Nobody is told while `awaited` is empty: it is called for every task of the cluster.
+    """
     stock = _stock(scheduler, ADD_REPLICA, "ts", "ws")
 
     def add_replica(ts: TaskState, ws: WorkerState) -> None:
         stock(ts, ws)
-        arrived(ts, ws)
+        if awaited:
+            arrived(ts, ws)
 
     return override(scheduler, ADD_REPLICA, add_replica)

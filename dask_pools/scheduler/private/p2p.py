@@ -40,6 +40,7 @@ _RECHUNK_ARGUMENT = 2
 _NAMES = (
     "_calculate_worker_for",
     "_create",
+    "_get",
     "_set_restriction",
     "_fail_on_workers",
     "_clean_on_scheduler",
@@ -136,6 +137,15 @@ class GuardedShuffles(ShuffleSchedulerPlugin):
         for partition, ts in outputs_of(barrier).items():
             if ts.state in {"released", "waiting", "no-worker"}:
                 self._set_restriction(ts, run_spec.worker_for[partition])
+
+    def _get(self, id: ShuffleId, worker: str) -> Any:  # noqa: A002 - stock calls it by name
+        # Where a transfer step was fused with its input, an alias stands for it, and only that is
+        # released when the shuffle is started again. It may hand on the number of the run before;
+        # if all do, no run is begun, and in stock the barrier fails, as it finds none.
+        barrier = self.scheduler.tasks.get(barrier_key(id))
+        if id not in self.active_shuffles and barrier is not None and barrier.state == "processing":
+            self._restart_shuffle(id, self.scheduler, stimulus_id=f"p2p-stale-{id}")
+        return super()._get(id, worker)
 
     def start_again(self, shuffle_id: str, stimulus_id: str) -> None:
         """Start a running shuffle from its beginning, as if one of its workers had left."""

@@ -65,8 +65,8 @@ class QueueKeeper(Protocol):
     def worker_for_queued(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task of our queues; None leaves it there."""
 
-    def serve(self, stimulus_id: str, stock: Callable[[], None]) -> None:
-        """Send queued tasks to workers with room; `stock` does so with distributed's own."""
+    def serve(self, stimulus_id: str) -> bool:
+        """Send queued tasks to workers with room; says no if there are only distributed's own."""
 
 
 def new_heap() -> Heap:
@@ -165,7 +165,8 @@ def keep_queues(
         raise changed(f"Scheduler.{SERVE}, {LOAD_CHANGED} or {VALIDATE_QUEUED}")
 
     def serve(*, stimulus_id: str) -> None:
-        keeper.serve(stimulus_id, lambda: stock_serve(stimulus_id=stimulus_id))
+        if not keeper.serve(stimulus_id):
+            stock_serve(stimulus_id=stimulus_id)
 
     def load_changed(ws: WorkerState, occ: float = -1.0) -> None:
         stock_load_changed(ws, occ)

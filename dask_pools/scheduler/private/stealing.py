@@ -27,7 +27,6 @@ OF_STEALING = (
     "remove_key_from_stealable",
     "remove_worker",
     "restart",
-    "steal_time_ratio",
     "stealing_objective",
 )
 #: What is called of the scheduler.
@@ -43,11 +42,14 @@ OF_SCHEDULER = (
 class Ledger(Protocol):
     """Is told of the tasks that may be stolen."""
 
-    def put(self, ts: TaskState, address: str, level: int, /) -> None:
-        """Note a task that may be stolen from now on, and where it is."""
+    def put(self, ts: TaskState, address: str, level: int, /) -> bool:
+        """Note a task that may be stolen from now on, and where it is.
 
-    def remove(self, ts: TaskState, /) -> None:
-        """Forget a task, if it was noted."""
+        Returns whether distributed is not to keep it with the others of its worker.
+        """
+
+    def remove(self, ts: TaskState, address: str, /) -> None:
+        """Forget a task that was noted, and where it was."""
 
     def forget_worker(self, address: str, /) -> None:
         """Forget a worker that has left."""
@@ -57,7 +59,7 @@ class Ledger(Protocol):
 
 
 class RoundStealing(WorkStealing):
-    """distributed's work stealing, keeping a book of its own, and balancing in its own rounds."""
+    """distributed's work stealing, keeping some tasks apart, and balancing in its own rounds."""
 
     #: What is told of the tasks that may be stolen; from installation to removal.
     book: Ledger
@@ -75,21 +77,29 @@ class RoundStealing(WorkStealing):
         for ts in list(self.key_stealable):
             self.recalculate_cost(ts)
 
+    def divide(self) -> None:
+        """Ask anew which tasks are to be kept apart."""
+        self.book.clear()
+        for ts, (address, level) in self.key_stealable.items():
+            tasks = self.stealable[address][level]
+            (tasks.discard if self.book.put(ts, address, level) else tasks.add)(ts)
+
     def put_key_in_stealable(self, ts: TaskState) -> None:
         """Note a task that has come to a worker; called by distributed, like all that follows."""
+        if self.stays(ts):
+            return
         super().put_key_in_stealable(ts)
         place = self.key_stealable.get(ts)
-        if place is not None:
-            self.book.put(ts, *place)
+        if place is not None and self.book.put(ts, *place):
+            address, level = place
+            self.stealable[address][level].discard(ts)
 
     def remove_key_from_stealable(self, ts: TaskState) -> None:
         """Forget a task that has left its worker, or is about to be stolen."""
-        super().remove_key_from_stealable(ts)
-        self.book.remove(ts)
-
-    def steal_time_ratio(self, ts: TaskState) -> tuple[float, int] | tuple[None, None]:
-        """Say how long moving a task takes as a share of computing it, and the level of that."""
-        return (None, None) if self.stays(ts) else super().steal_time_ratio(ts)
+        place = self.key_stealable.get(ts)
+        if place is not None:
+            self.book.remove(ts, place[0])
+            super().remove_key_from_stealable(ts)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Forget a worker that has left."""

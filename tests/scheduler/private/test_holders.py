@@ -173,7 +173,7 @@ async def test_gathering_asks_for_the_holders_among_those_given(c, s, a, b, thir
 @gen_cluster(**THREE)
 async def test_arrivals_are_heard_of_whatever_brings_a_value(c, s, a, b, third):
     heard: list[tuple[Any, str]] = []
-    undo = holders.hear_of_arrivals(s, lambda ts, ws: heard.append((ts.key, ws.address)))
+    undo = holders.hear_of_arrivals(s, lambda ts, ws: heard.append((ts.key, ws.address)), "any")
     value = c.submit(inc, 1, key="value", workers=[a.address])
     await wait(value)
     assert heard == [("value", a.address)], f"{RELEASE} no longer calls Scheduler.add_replica"
@@ -199,7 +199,7 @@ async def test_arrivals_are_heard_of_whatever_brings_a_value(c, s, a, b, third):
         (holders.choose_holders_of_tasks, "_task_to_msg"),
         (holders.choose_holders_asked_for, "handle_request_refresh_who_has"),
         (holders.choose_holders_for_copies, "request_acquire_replicas"),
-        (holders.hear_of_arrivals, "add_replica"),
+        (lambda s, hear: holders.hear_of_arrivals(s, hear, "any"), "add_replica"),
     ],
 )
 def test_missing_name_is_an_error_with_the_release(install: Any, name: str) -> None:

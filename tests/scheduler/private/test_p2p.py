@@ -6,6 +6,7 @@ mend `dask_pools.scheduler.private.p2p`, and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Event, wait
+from distributed.shuffle._core import ShuffleRun
 from distributed.shuffle._scheduler_plugin import ShuffleSchedulerPlugin
 from distributed.utils_test import async_poll_for, gen_cluster
 
@@ -146,6 +148,32 @@ async def test_shuffle_can_be_started_again(c, s, a, b):
     assert len(ours.told) == 2, f"{RELEASE} does not start a shuffle again after _restart_shuffle"
     await Event("go").set()
     assert await result == 96
+
+
+@gen_cluster(client=True, config=CONFIG)
+async def test_barrier_that_finds_no_run_has_the_shuffle_started_again(c, s, a, b, monkeypatch):
+    """As after a loss at a moment when all steps go on to hand out the number of the old run."""
+    ours = told_by(s)
+    waiting, go = asyncio.Event(), asyncio.Event()
+    stock = ShuffleRun.barrier
+
+    async def barrier(self: Any, run_ids: Any) -> int:
+        waiting.set()
+        await go.wait()
+        return await stock(self, run_ids)
+
+    monkeypatch.setattr(ShuffleRun, "barrier", barrier)
+    result = c.compute(rechunked().sum())
+    await waiting.wait()
+    (name,) = ours.active_shuffles
+    ours._fail_on_workers(ours.active_shuffles[name], "test")
+    ours._clean_on_scheduler(name, "test")
+    assert s.tasks[f"shuffle-barrier-{name}"].state == "processing"
+    answer = await a.scheduler.shuffle_get(id=name, worker=a.address)
+    assert answer["status"] == "error"
+    go.set()
+    assert abs(await result - 48) < 20
+    assert len(ours.told) == 2, f"{RELEASE} no longer asks ShuffleSchedulerPlugin._get for a run"
 
 
 def late(name: str) -> Any:

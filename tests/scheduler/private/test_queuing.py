@@ -60,9 +60,9 @@ class Noting:
     def worker_for_queued(self, ts: Any) -> Any:
         return None
 
-    def serve(self, stimulus_id: str, stock: Callable[[], None]) -> None:
+    def serve(self, stimulus_id: str) -> bool:
         self.asked.append("serve")
-        stock()
+        return False
 
 
 @gen_cluster(client=True, nthreads=[("", 1)])

@@ -23,13 +23,14 @@ HOOKS = {"remove_worker", "restart"}
 
 
 class Notes(list[Any]):
-    """Notes what it is told."""
+    """Notes what it is told, and keeps tasks apart that have a restriction."""
 
-    def put(self, ts: Any, address: str, level: int) -> None:
+    def put(self, ts: Any, address: str, level: int) -> bool:
         self.append(("put", ts.key, address, level))
+        return bool(ts.resource_restrictions)
 
-    def remove(self, ts: Any) -> None:
-        self.append(("remove", ts.key))
+    def remove(self, ts: Any, address: str) -> None:
+        self.append(("remove", ts.key, address))
 
     def forget_worker(self, address: str) -> None:
         self.append(("forget", address))
@@ -83,14 +84,14 @@ async def test_tasks_are_noted_as_they_come_and_go():
         )
         told.clear()
         stock.move_task_request(ts, ws, worker(s, 1))
-        assert told == [("remove", "x-0")], (
+        assert told == [("remove", "x-0", ws.address)], (
             f"{RELEASE} no longer takes a task out of the book when it asks for it"
         )
         told.clear()
         transfer = task(s, "y-0", ws, transfer=("a", "b"))
         assert not told
         assert transfer not in stock.key_stealable, (
-            f"{RELEASE} may steal a task of which steal_time_ratio says that it is not worth it"
+            f"{RELEASE} notes a task that may be stolen elsewhere than in put_key_in_stealable"
         )
         stock.remove_worker(s, ws.address)
         assert told == [("forget", ws.address)]
@@ -108,7 +109,6 @@ def test_arguments_of_what_is_replaced_are_known():
         "put_key_in_stealable": {"self", "ts"},
         "remove_key_from_stealable": {"self", "ts"},
         "recalculate_cost": {"self", "ts"},
-        "steal_time_ratio": {"self", "ts"},
         "remove_worker": {"self", "scheduler", "worker", "kwargs"},
         "restart": {"self", "scheduler"},
         "move_task_request": {"self", "ts", "victim", "thief"},
