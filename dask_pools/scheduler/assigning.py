@@ -86,7 +86,7 @@ class Assigning:
 
         The set is not to be changed: it may be the one which the roster keeps.
         """
-        pool = bound_to(ts)
+        pool = bound_to(ts) if ts.resource_restrictions else None
         return self._stock_valid_workers(ts) if pool is None else self._allowed(ts, pool)
 
     def _allowed(self, ts: TaskState, pool: str) -> set[WorkerState]:
@@ -97,7 +97,7 @@ class Assigning:
 
     def decide(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task that is not queued; None if nobody may run it."""
-        pool = bound_to(ts)
+        pool = bound_to(ts) if ts.resource_restrictions else None
         if pool is None:
             return self._stock_decide(ts)
         allowed = self._allowed(ts, pool)

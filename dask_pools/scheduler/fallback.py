@@ -17,7 +17,7 @@ from distributed import SchedulerPlugin
 from distributed.core import error_message
 
 from dask_pools.errors import DistributedChangedError, UnknownPoolError
-from dask_pools.graph.adapter import is_shuffle
+from dask_pools.graph.adapter import is_shuffle_output
 from dask_pools.graph.submission import SUBMISSION, Residence, Submission
 from dask_pools.model import restriction
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
@@ -130,7 +130,7 @@ class Fallback(SchedulerPlugin):
         **_: Any,
     ) -> None:
         """Bind the tasks of a new graph; none of them has started yet."""
-        self._free_shuffles(tasks)
+        self._free_outputs(tasks)
         try:
             choice = choose_pools(set(tasks), annotations, None, self.membership.members)
         except UnknownPoolError as error:
@@ -139,14 +139,14 @@ class Fallback(SchedulerPlugin):
             return
         for key, pool in choice.pools.items():
             ts = scheduler.tasks.get(key)
-            if ts is not None and not is_shuffle(ts.run_spec):
+            if ts is not None and not is_shuffle_output(ts.run_spec):
                 _bind(ts, pool)
 
-    def _free_shuffles(self, tasks: Collection[Key]) -> None:
-        """Take the pool from the steps of P2P shuffles, which distributed binds to workers."""
+    def _free_outputs(self, tasks: Collection[Key]) -> None:
+        """Take the pool from the outputs of P2P shuffles, which distributed binds to workers."""
         for key in tasks:
             ts = self.scheduler.tasks.get(key)
-            if ts is not None and ts.resource_restrictions and is_shuffle(ts.run_spec):
+            if ts is not None and ts.resource_restrictions and is_shuffle_output(ts.run_spec):
                 ts.resource_restrictions = without_pools(ts.resource_restrictions)
 
     def refuse(self, keys: Collection[Key], client: str, error: Exception) -> None:

@@ -130,8 +130,8 @@ def learn(
 ) -> float | None:
     """Take a task that has just come into memory into account, unless it is a transfer.
 
-    It runs on the event loop of the scheduler for every task that finishes, and passes over most
-    of those of which many have been seen.
+    It runs on the event loop of the scheduler for every task that finishes, but those which
+    `LearnedTable.passes_over`.
 
     Parameters
     ----------
@@ -145,14 +145,13 @@ def learn(
     Returns
     -------
     float or None
-        Seconds for which the worker has computed; None if that is not known, or was not looked at.
+        Seconds for which the worker has computed; None if that is not known.
     """
-    kind = ts.prefix.name
-    if table.passes_over(kind) or (ts.annotations and TRANSFER in ts.annotations):
+    if ts.annotations and TRANSFER in ts.annotations:
         return None
     seconds = None
     for span in startstops:
         if span["action"] == "compute":
             seconds = (seconds or 0.0) + span["stop"] - span["start"]
-    table.add(kind, ts.get_nbytes(), seconds)
+    table.add(ts.prefix.name, ts.get_nbytes(), seconds)
     return seconds

@@ -10,7 +10,7 @@ from dask.typing import Key
 from distributed import SchedulerPlugin
 
 from dask_pools.errors import ConfigurationError, DistributedChangedError
-from dask_pools.model import Link
+from dask_pools.model import TRANSFER, Link
 from dask_pools.scheduler.assigning import Assigning
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.configuration import Configuration, read_configuration
@@ -34,7 +34,7 @@ from dask_pools.scheduler.removal import UNINSTALL, Removal
 from dask_pools.scheduler.replicas import Replicas
 from dask_pools.scheduler.roster import Roster, bound_to
 from dask_pools.scheduler.roundtrip import RoundTrips
-from dask_pools.scheduler.slots import Slots, is_transfer
+from dask_pools.scheduler.slots import Slots
 from dask_pools.scheduler.stealing import steal_inside_pools
 from dask_pools.scheduler.submission import Submissions
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
@@ -248,15 +248,18 @@ class PoolsPlugin(SchedulerPlugin):
         ts = scheduler.tasks.get(key) if scheduler is not None else None
         if ts is None or self.falls_back:
             return
-        if start == "processing" and finish == "memory":
+        done = start == "processing" and finish == "memory"
+        if done and not self.learned.passes_over(ts.prefix.name):
             self._finished(ts, message)
-        carries = is_transfer(ts)
+        annotations = ts.annotations
+        carries = annotations is not None and TRANSFER in annotations
         if carries:
             self.slots.transitioned(ts, start, finish, stimulus_id)
         if finish == "waiting" or self.pressure.follows:
             self.pressure.transitioned(ts, start, finish, stimulus_id)
-        if carries or start == "memory" or self.replicas.sources.carriers.coming:
-            self.replicas.transitioned(ts, start, finish, stimulus_id)
+        replicas = self.replicas
+        if carries or replicas.coming or (start == "memory" and replicas.kept):
+            replicas.transitioned(ts, start, finish, stimulus_id)
         if finish in _CORRECTING:
             self.corrections.transitioned(ts, start, finish, stimulus_id)
         # The others still see a task of a lost pool as one of that pool.

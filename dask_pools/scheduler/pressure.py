@@ -187,7 +187,7 @@ class Pressure:
             self._queued[ts] = pool
             self._load(pool).reads.add(ts)
             self._news = True
-            if self._crosses_in(self.computations.of(ts)):
+            if self._crossings and self._crosses_in(self.computations.of(ts)):
                 for waiter in ts.waiters or ():
                     self._look_at(waiter)
 
@@ -201,6 +201,8 @@ class Pressure:
         """Follow a task that has moved to another state; called after each transition."""
         if finish == "waiting":
             self.computations.wanted(ts, stimulus_id)
+            if not (ts.dependencies or self.follows):
+                return  # a read, and nothing crosses
         self.abroad.transitioned(ts, finish)
         if self.follows or self.abroad.is_busy():
             self._follow(ts, start, finish)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import operator
-from collections.abc import Iterator, MutableSet
+from collections.abc import Callable, Iterator, MutableSet
 from typing import TYPE_CHECKING, Protocol
 
 from dask_pools.scheduler.private.queuing import Heap, new_heap
@@ -54,8 +54,8 @@ class NoPressure:
 class Queues(MutableSet["TaskState"]):
     """All queued tasks of a scheduler: distributed's own queue, and one for each pool.
 
-    It stands where distributed has its own queue, and is for everybody who looks there what
-    that was: a set of tasks with a first one.
+    While a task is queued for a pool, it stands where distributed has its own queue, and is for
+    everybody who looks there what that was: a set of tasks with a first one.
 
     Parameters
     ----------
@@ -63,11 +63,20 @@ class Queues(MutableSet["TaskState"]):
         distributed's own queue; holds the tasks that are not bound to a pool.
     pressure : BackPressure
         Is told what enters and what leaves the queues of pools.
+    show : callable
+        Called with what has to stand in that place: this object before the first task is
+        queued for a pool, and distributed's own queue, which is quicker, after the last one.
     """
 
-    def __init__(self, unplaced: Heap, pressure: BackPressure) -> None:
+    def __init__(
+        self,
+        unplaced: Heap,
+        pressure: BackPressure,
+        show: Callable[[MutableSet[TaskState]], None],
+    ) -> None:
         self.unplaced = unplaced
         self.pressure = pressure
+        self._show = show
         #: The pool of every task in one of the queues below; with the first and the last of it.
         self.pool_of: dict[TaskState, str] = {}
         self._queues: dict[str, Heap] = {}
@@ -85,6 +94,8 @@ class Queues(MutableSet["TaskState"]):
         if pool is None:
             self.unplaced.add(ts)
         elif ts not in self.pool_of:
+            if not self.pool_of:
+                self._show(self)
             self.pool_of[ts] = pool
             self.of(pool).add(ts)
             self.pressure.queued(ts)
@@ -97,6 +108,8 @@ class Queues(MutableSet["TaskState"]):
         else:
             self._queues[pool].discard(ts)
             self.pressure.dequeued(ts)
+            if not self.pool_of:
+                self._show(self.unplaced)
 
     def peek(self) -> TaskState:
         """Return the first task of all.

@@ -8,6 +8,7 @@ to a pool would all be sent at once, and fill the memory of their pool. Here the
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import math
 from time import time
@@ -87,10 +88,10 @@ class Queuing:
         """Queue tasks from now on; returns what ends it, and sends what is still queued."""
         scheduler = self.scheduler
         with contextlib.ExitStack() as undo:
-            undo.callback(keep_queues(scheduler, self, self.slots.changed))
             stock = scheduler.queued
-            self.queues = Queues(stock, self.pressure)
-            replace_queue(scheduler, self.queues)
+            show = functools.partial(replace_queue, scheduler)
+            self.queues = Queues(stock, self.pressure, show)
+            undo.callback(keep_queues(scheduler, self, self.queues, self.slots.changed))
             self.slots.look_at_all()
             self.roster.moved.append(self._moved)
             undo.callback(self.roster.moved.remove, self._moved)
@@ -133,14 +134,6 @@ class Queuing:
         state = self.roster.pools.get(pool)
         return is_rootish(self.scheduler, ts, 0 if state is None else state.nthreads)
 
-    def is_ours(self, ts: TaskState) -> bool:
-        """Say whether a task that has to be queued belongs into the queue of a pool."""
-        return bound_to(ts) is not None
-
-    def holds(self, ts: TaskState) -> bool:
-        """Say whether a task is in the queue of a pool."""
-        return ts in self.queues.pool_of
-
     def worker_at_once(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task that is ready now; None if it has to queue."""
         pool = bound_to(ts)
@@ -156,17 +149,8 @@ class Queuing:
         """Choose the worker for a queued task; None if its pool is full."""
         return self.slots.choose(self.queues.pool_of[ts])
 
-    def serve(self, stimulus_id: str) -> bool:
-        """Send queued tasks to the workers of the pools that may have got room.
-
-        Returns False, and does nothing, if no task is queued for a pool.
-        """
-        if not self.queues.pool_of:
-            return False
-        self._serve(stimulus_id)
-        return True
-
-    def _serve(self, stimulus_id: str) -> None:
+    def serve(self, stimulus_id: str) -> None:
+        """Send queued tasks to the workers of the pools that may have got room."""
         pools = self.slots.opened_pools()
         if self.queues.unplaced:
             pools.append(_UNPLACED)
@@ -200,7 +184,7 @@ class Queuing:
     def _wake(self) -> None:
         self._woken = False
         if self._installed and not self._is_closing():
-            self._serve(f"pool-slots-{time()}")
+            self.serve(f"pool-slots-{time()}")
 
     def _moved(self, ws: WorkerState, pools: tuple[PoolState, ...]) -> None:
         self.slots.forget(ws, pools)

@@ -58,8 +58,10 @@ class Reads:
         if reads is None:
             return
         reads.discard(ts)
-        self._completing.discard(ts)
-        self._free.discard(ts)
+        if self._completing:
+            self._completing.discard(ts)
+        if self._free:
+            self._free.discard(ts)
         if not reads:
             del self._by_computation[computation]
             self._opened.discard(computation)

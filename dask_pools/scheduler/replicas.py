@@ -58,6 +58,10 @@ class Replicas:
             scheduler, roster, self.waited_for_in, operation(scheduler, REPLICATE)
         )
         self.rebalancing = Rebalancing(scheduler, roster, operation(scheduler, REBALANCE))
+        #: Values on their way into pools, and those that were copied on purpose: while there are
+        #: none, `transitioned` need be called for transfers only.
+        self.coming = self.sources.carriers.coming
+        self.kept = self.replicating.kept
 
     def install(self) -> Undo:
         """Take care of the replicas from now on; returns what ends it."""

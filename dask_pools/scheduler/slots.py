@@ -118,7 +118,7 @@ class Slots:
             if not pools:
                 continue
             if not self._is_open(ws, pools):
-                # Once in a while it was full before: it has finished a task, and got the next.
+                # Often it was full before: it has finished a task, and got the next.
                 if ws.address in self._in_line:
                     self.forget(ws, pools)
                 continue

@@ -114,14 +114,18 @@ class Book:
         """Note a task that is on a worker, and may be stolen; returns whether it is kept apart."""
         if not self.divides:
             return False
-        kind = kind_of(ts)
-        if kind is None or (not isinstance(kind, str) and kind.pool is None):
+        restricted = ts.resource_restrictions or ts.worker_restrictions or ts.host_restrictions
+        kind = kind_of(ts) if restricted else None
+        if isinstance(kind, str):
+            if self._is_at_home(ts, kind):
+                return False
+        elif kind is None or kind.pool is None:
             tasks = self.unplaced.get(address)
             if tasks is None:
                 tasks = self.unplaced[address] = {}
             tasks[ts] = level
-        if kind is None or self._is_at_home(ts, kind):
-            return False
+            if kind is None:
+                return False
         self._put_apart(ts, kind, address, level)
         return True
 
@@ -153,13 +157,11 @@ class Book:
             if not shelf.size:
                 del self.apart[kind]
 
-    def _is_at_home(self, ts: TaskState, kind: str | Restrictions) -> bool:
+    def _is_at_home(self, ts: TaskState, pool: str) -> bool:
         # A worker of several pools has tasks which not all may run that share a pool with it.
         ws = ts.processing_on
-        if ws is None or not isinstance(kind, str):
-            return False
-        pools = self._pools_of(ws)
-        return len(pools) == 1 and pools[0].name == kind
+        pools = self._pools_of(ws) if ws is not None else ()
+        return len(pools) == 1 and pools[0].name == pool
 
     def clear(self) -> None:
         """Forget all tasks."""

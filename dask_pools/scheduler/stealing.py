@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from distributed.metrics import time
 from distributed.stealing import WorkStealing
 
-from dask_pools.model import TRANSFER
 from dask_pools.scheduler.crossing import Crossing, FindLink, MeasuredLinks
 from dask_pools.scheduler.private.base import Undo
 from dask_pools.scheduler.private.rounds import PoolView, occupancies
@@ -48,11 +47,6 @@ class PoolStealing(RoundStealing):
 
     #: Says whether a value is on its way into a pool because of a task.
     carries: Callable[[TaskState], bool]
-
-    def stays(self, ts: TaskState) -> bool:
-        """Say whether a task is never stolen."""
-        annotations = ts.annotations
-        return annotations is not None and TRANSFER in annotations
 
     def balance(self) -> None:
         """Move tasks from workers that have too many to idle ones."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dask.typing import Key
 
 from dask_pools.errors import PinConflictError, one_of
-from dask_pools.graph.adapter import is_shuffle
+from dask_pools.graph.adapter import is_shuffle_output
 from dask_pools.graph.annotate import as_pin
 from dask_pools.graph.estimates import Estimates
 from dask_pools.graph.submission import SUBMISSION, Learned, Residence, Submission
@@ -191,7 +191,7 @@ class Submissions:
         )
         settled = restrict(choice, annotations, overall)
         if not keeps_shuffles(self.scheduler):
-            _free_shuffles(tasks, annotations)
+            _free_outputs(tasks, annotations)
         for ts in known:
             if not is_needed(ts):
                 _renew(ts, annotations, settled or {})
@@ -213,14 +213,14 @@ def is_needed(ts: TaskState) -> bool:
     return ts.run_spec is not None and bool(ts.who_wants or ts.waiters)
 
 
-def _free_shuffles(tasks: Mapping[Key, Any], annotations: Annotations) -> None:
-    """Take the pool from the steps of P2P shuffles.
+def _free_outputs(tasks: Mapping[Key, Any], annotations: Annotations) -> None:
+    """Take the pool from the outputs of P2P shuffles.
 
     distributed binds them to workers of any pool; bound to a pool as well, they would wait for
     a worker that cannot be.
     """
     for key, task in tasks.items():
-        if is_shuffle(task):
+        if is_shuffle_output(task):
             resources = annotations.setdefault(RESOURCES, {})
             own = resources.get(key) or {}
             resources[key] = {k: v for k, v in own.items() if not k.startswith(RESOURCE_PREFIX)}

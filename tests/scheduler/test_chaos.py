@@ -40,12 +40,14 @@ class Watcher(SchedulerPlugin):
         self.scheduler = scheduler
         self.keys: set[Any] = set()
         self.outside: list[str] = []
+        #: What has failed, of which most is meant to.
+        self.erred: deque[str] = deque(maxlen=10)
 
     def transition(self, key: Any, start: str, finish: str, *_: Any, **more: Any) -> None:
         self.keys.add(key)
         ws = self.scheduler.workers.get(more.get("worker", ""))
         ts = self.scheduler.tasks.get(key)
-        if (start, finish) != ("processing", "memory") or ws is None or ts is None:
+        if start != "processing" or finish not in {"memory", "erred"} or None in {ws, ts}:
             return
         here = set(pools_of_resources(ws.resources))
         annotations = ts.annotations or {}
@@ -53,7 +55,11 @@ class Watcher(SchedulerPlugin):
         bound = pools_of_resources(ts.resource_restrictions or ())
         for pools in (pin, bound):
             if pools and here.isdisjoint(pools):
-                self.outside.append(f"{key!r} of {pools} has run in {here}")
+                self.outside.append(
+                    f"{key!r} of {pools} has run in {here}; {annotations}, {ts.resource_restrictions}"
+                )
+        if finish == "erred":
+            self.erred.append(f"{key!r} in {here}: {annotations}, {ts.resource_restrictions}")
 
 
 class Chaos:
@@ -181,7 +187,8 @@ class Chaos:
             for ws in self.scheduler.workers.values()
         ]
         return "\n".join(
-            ["Last steps:", *self.history, "Workers:", *workers, "Tasks:", *tasks, "Works:"]
+            ["Outside:", *self.watcher.outside, "Failed:", *self.watcher.erred]
+            + ["Last steps:", *self.history, "Workers:", *workers, "Tasks:", *tasks, "Works:"]
             + [str(work) for work in self.works]
         )
 

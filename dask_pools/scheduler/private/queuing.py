@@ -53,20 +53,27 @@ class QueueKeeper(Protocol):
     def may_wait(self, ts: TaskState) -> bool:
         """Say whether a ready task is one of those that wait in a queue of ours for room."""
 
-    def is_ours(self, ts: TaskState) -> bool:
-        """Say whether a task that has to be queued belongs into a queue of ours."""
-
-    def holds(self, ts: TaskState) -> bool:
-        """Say whether a queue of ours has a task."""
-
     def worker_at_once(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task that has just become ready; None queues it."""
 
     def worker_for_queued(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task of our queues; None leaves it there."""
 
-    def serve(self, stimulus_id: str) -> bool:
-        """Send queued tasks to workers with room; says no if there are only distributed's own."""
+    def serve(self, stimulus_id: str) -> None:
+        """Send queued tasks to workers with room, distributed's own as well."""
+
+
+class QueuesOfPools(Protocol):
+    """The queued tasks that are not distributed's business."""
+
+    #: All of them; always the same object.
+    pool_of: dict[TaskState, str]
+
+    def add(self, ts: TaskState, /) -> None:
+        """Add a task."""
+
+    def discard(self, ts: TaskState, /) -> None:
+        """Remove a task."""
 
 
 def new_heap() -> Heap:
@@ -144,7 +151,10 @@ def stock_choice(
 
 
 def keep_queues(
-    scheduler: Scheduler, keeper: QueueKeeper, changed_workers: MutableMapping[str, WorkerState]
+    scheduler: Scheduler,
+    keeper: QueueKeeper,
+    queues: QueuesOfPools,
+    changed_workers: MutableMapping[str, WorkerState],
 ) -> Undo:
     """Let a scheduler ask somebody else about tasks that distributed would not queue.
 
@@ -154,6 +164,8 @@ def keep_queues(
         The scheduler.
     keeper : QueueKeeper
         Who is asked.
+    queues : QueuesOfPools
+        Where these tasks are. While there are none, the keeper does not serve.
     changed_workers : dict
         Gets every worker whose number of tasks has changed, by its address.
     """
@@ -164,8 +176,12 @@ def keep_queues(
     if stock_serve is None or stock_load_changed is None or stock_validate is None:
         raise changed(f"Scheduler.{SERVE}, {LOAD_CHANGED} or {VALIDATE_QUEUED}")
 
+    ours = queues.pool_of
+
     def serve(*, stimulus_id: str) -> None:
-        if not keeper.serve(stimulus_id):
+        if ours:
+            keeper.serve(stimulus_id)
+        else:
             stock_serve(stimulus_id=stimulus_id)
 
     def load_changed(ws: WorkerState, occ: float = -1.0) -> None:
@@ -174,7 +190,7 @@ def keep_queues(
 
     def validate_queued(key: Key) -> None:
         ts = scheduler.tasks[key]
-        if not keeper.holds(ts):
+        if ts not in ours:
             stock_validate(key)
             return
         # It is as good as any, but that distributed queues no task with restrictions.
@@ -185,7 +201,7 @@ def keep_queues(
             ts.resource_restrictions = restrictions
 
     with contextlib.ExitStack() as undo:
-        undo.callback(_replace_transitions(scheduler, keeper))
+        undo.callback(_replace_transitions(scheduler, keeper, queues))
         undo.callback(override(scheduler, SERVE, serve))
         undo.callback(override(scheduler, LOAD_CHANGED, load_changed))
         undo.callback(override(scheduler, VALIDATE_QUEUED, validate_queued))
@@ -195,13 +211,16 @@ def keep_queues(
 class _Steps:
     """The transitions of queued tasks: ours for tasks of ours, distributed's for all others."""
 
-    def __init__(self, keeper: QueueKeeper, stock: Mapping[tuple[str, str], Step]) -> None:
+    def __init__(
+        self, keeper: QueueKeeper, queues: QueuesOfPools, stock: Mapping[tuple[str, str], Step]
+    ) -> None:
         self.keeper = keeper
+        self.queues = queues
         self.stock = stock
 
     def start(self, state: Scheduler, key: Key, stimulus_id: str, **kwargs: Any) -> RecsMsgs:
         ts = state.tasks[key]
-        if not self.keeper.may_wait(ts):
+        if not ts.resource_restrictions or not self.keeper.may_wait(ts):
             return self.stock[STARTS](state, key, stimulus_id, **kwargs)
         if (ws := self.keeper.worker_at_once(ts)) is None:
             return {key: "queued"}, {}, {}
@@ -209,31 +228,32 @@ class _Steps:
 
     def wait(self, state: Scheduler, key: Key, stimulus_id: str, **kwargs: Any) -> RecsMsgs:
         ts = state.tasks[key]
-        if not self.keeper.is_ours(ts):
+        # distributed queues none that is restricted.
+        if not ts.resource_restrictions:
             return self.stock[WAITS](state, key, stimulus_id, **kwargs)
         if state.validate:
             state._validate_ready(ts)
         ts.state = "queued"
-        state.queued.add(ts)
+        self.queues.add(ts)
         return {}, {}, {}
 
     def leave(self, state: Scheduler, key: Key, stimulus_id: str, **kwargs: Any) -> RecsMsgs:
         ts = state.tasks[key]
-        if not self.keeper.holds(ts):
+        if ts not in self.queues.pool_of:
             return self.stock[LEAVES](state, key, stimulus_id, **kwargs)
         if (ws := self.keeper.worker_for_queued(ts)) is None:
             return {}, {}, {}
-        state.queued.discard(ts)
+        self.queues.discard(ts)
         return state._add_to_processing(ts, ws, stimulus_id=stimulus_id)
 
 
-def _replace_transitions(scheduler: Scheduler, keeper: QueueKeeper) -> Undo:
+def _replace_transitions(scheduler: Scheduler, keeper: QueueKeeper, queues: QueuesOfPools) -> Undo:
     before = vars(scheduler).get(TABLE)
     stock = getattr(scheduler, TABLE, {})
     for step in (WAITS, STARTS, LEAVES):
         if step not in stock:
             raise changed(f"transition from {step[0]!r} to {step[1]!r}")
-    steps = _Steps(keeper, stock)
+    steps = _Steps(keeper, queues, stock)
     # The table is shared by all schedulers of the process; ours is this one's alone.
     table = {**stock, STARTS: steps.start, WAITS: steps.wait, LEAVES: steps.leave}
     setattr(scheduler, TABLE, table)

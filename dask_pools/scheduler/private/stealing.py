@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from distributed import Scheduler
 from distributed.stealing import WorkStealing
 
+from dask_pools.model import TRANSFER
 from dask_pools.scheduler.private.base import Undo, changed
 
 if TYPE_CHECKING:
@@ -64,10 +65,6 @@ class RoundStealing(WorkStealing):
     #: What is told of the tasks that may be stolen; from installation to removal.
     book: Ledger
 
-    def stays(self, ts: TaskState) -> bool:
-        """Say whether a task is never stolen."""
-        raise NotImplementedError
-
     def balance(self) -> None:
         """Move tasks from workers that have too many to idle ones."""
         raise NotImplementedError
@@ -86,9 +83,10 @@ class RoundStealing(WorkStealing):
 
     def put_key_in_stealable(self, ts: TaskState) -> None:
         """Note a task that has come to a worker; called by distributed, like all that follows."""
-        if self.stays(ts):
-            return
-        super().put_key_in_stealable(ts)
+        annotations = ts.annotations
+        if annotations is not None and TRANSFER in annotations:
+            return  # it is never stolen
+        WorkStealing.put_key_in_stealable(self, ts)
         place = self.key_stealable.get(ts)
         if place is not None and self.book.put(ts, *place):
             address, level = place
@@ -99,7 +97,7 @@ class RoundStealing(WorkStealing):
         place = self.key_stealable.get(ts)
         if place is not None:
             self.book.remove(ts, place[0])
-            super().remove_key_from_stealable(ts)
+            WorkStealing.remove_key_from_stealable(self, ts)
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Forget a worker that has left."""

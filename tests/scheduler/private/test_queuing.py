@@ -46,32 +46,38 @@ class Noting:
         self.asked.append("may_wait")
         return self.mine(ts)
 
-    def is_ours(self, ts: Any) -> bool:
-        self.asked.append("is_ours")
-        return self.mine(ts)
-
-    def holds(self, ts: Any) -> bool:
-        self.asked.append("holds")
-        return self.mine(ts)
-
     def worker_at_once(self, ts: Any) -> Any:
         return None
 
     def worker_for_queued(self, ts: Any) -> Any:
         return None
 
-    def serve(self, stimulus_id: str) -> bool:
+    def serve(self, stimulus_id: str) -> None:
         self.asked.append("serve")
-        return False
 
 
-@gen_cluster(client=True, nthreads=[("", 1)])
+class Holding:
+    """Has a task in its queues that does not exist, or none."""
+
+    def __init__(self, *tasks: str) -> None:
+        self.pool_of: Any = dict.fromkeys(tasks, "a")
+
+    def add(self, ts: Any) -> None:
+        raise AssertionError(ts)
+
+    discard = add
+
+
+@gen_cluster(client=True, nthreads=[("", 1)], worker_kwargs={"resources": {"x": 1}})
 async def test_queue_is_asked_at_each_step(c, s, a):
-    keeper = Noting()
-    undo = queuing.keep_queues(s, keeper, keeper.noted)
+    keeper, queues = Noting(), Holding()
+    undo = queuing.keep_queues(s, keeper, queues, keeper.noted)
     futures = c.map(inc, range(20), key=[f"x-{i}" for i in range(20)])
     assert await c.gather(futures) == list(range(1, 21))
-    assert {"may_wait", "is_ours", "holds", "serve"} <= set(keeper.asked), (
+    assert "serve" not in keeper.asked
+    queues.pool_of["somebody"] = "a"
+    assert await c.submit(inc, 1, key="y", resources={"x": 0}) == 2
+    assert {"may_wait", "serve"} <= set(keeper.asked), (
         f"{RELEASE} no longer queues tasks by Scheduler._TRANSITIONS_TABLE and "
         f"Scheduler.{queuing.SERVE}: asked were {sorted(set(keeper.asked))}"
     )
@@ -182,7 +188,7 @@ async def test_objective_and_saturation_can_be_read(s, a, b):
 @pytest.mark.parametrize(
     ("use", "name"),
     [
-        (lambda s: queuing.keep_queues(s, Noting(), {}), "Scheduler.queued"),
+        (lambda s: queuing.keep_queues(s, Noting(), Holding(), {}), "Scheduler.queued"),
         (lambda s: queuing.replace_choice(s, len, len), "Scheduler.worker_objective"),
         (queuing.stock_choice, "Scheduler.valid_workers"),
     ],
@@ -199,6 +205,6 @@ async def test_missing_transition_is_an_error(s, step):
     s._TRANSITIONS_TABLE = {k: v for k, v in s._TRANSITIONS_TABLE.items() if k != step}
     names = set(vars(s))
     with pytest.raises(DistributedChangedError, match=step[1]):
-        queuing.keep_queues(s, Noting(), {})
+        queuing.keep_queues(s, Noting(), Holding(), {})
     assert set(vars(s)) == names
     del s._TRANSITIONS_TABLE

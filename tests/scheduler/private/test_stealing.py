@@ -41,9 +41,6 @@ class Noting(stealing.RoundStealing):
 
     book: Any
 
-    def stays(self, ts: Any) -> bool:
-        return bool(ts.annotations)
-
     def balance(self) -> None:
         self.book.append("balance")
 
