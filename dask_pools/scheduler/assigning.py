@@ -117,6 +117,11 @@ class Assigning:
         if ts.worker_restrictions or ts.host_restrictions:
             return allowed
         found = [ws for ws in self.slots.in_line(pool) if ws in allowed]
+        if not ts.dependencies:
+            # All that has nothing to do is equally good; those first in line are so in turn.
+            unoccupied = next((ws for ws in found if not ws.processing), None)
+            if unoccupied is not None:
+                return [unoccupied]
         return found or self._lineup(ts, pool).some(self.scheduler.n_tasks)
 
     def _named(self, ts: TaskState) -> set[WorkerState]:

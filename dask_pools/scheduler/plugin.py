@@ -285,6 +285,7 @@ class PoolsPlugin(SchedulerPlugin):
         except ConfigurationError:
             logger.exception("Settings that are not valid are ignored")
         self.pressure.share = self.configuration.memory_share
+        self.round_trips.forget_settings()
 
     def _find_link(self, source: str, target: str) -> Link | None:
         topology = self.submissions.topology

@@ -127,12 +127,14 @@ class Queuing:
     def may_wait(self, ts: TaskState) -> bool:
         """Say whether a ready task waits for room in its pool."""
         pool = bound_only(ts)
-        if pool is None or is_transfer(ts) or not is_queueable(ts):
-            return False
-        if math.isinf(self.slots.saturation(pool)):
+        if pool is None:
             return False
         state = self.roster.pools.get(pool)
-        return is_rootish(self.scheduler, ts, 0 if state is None else state.nthreads)
+        if not is_rootish(self.scheduler, ts, 0 if state is None else state.nthreads):
+            return False
+        if is_transfer(ts) or not is_queueable(ts):
+            return False
+        return not math.isinf(self.slots.saturation(pool))
 
     def worker_at_once(self, ts: TaskState) -> WorkerState | None:
         """Choose the worker for a task that is ready now; None if it has to queue."""

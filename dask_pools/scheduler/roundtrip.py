@@ -94,7 +94,7 @@ class RoundTrips:
     roster : Roster
         The workers of each pool.
     configuration : callable
-        Returns the settings; called for each decision, so that it has to be cheap.
+        Returns the settings; called again after `forget_settings`.
     ask : callable, optional
         How a worker is asked. Default: to echo nothing, on a connection that is kept.
     clock : callable
@@ -129,7 +129,6 @@ class RoundTrips:
         #: By pool, what was answered last under the present settings: it is asked for far more
         #: often than it changes.
         self._saturations: dict[str, float] = {}
-        self._settings: Configuration | None = None
 
     def saturation(self, pool: str) -> float:
         """Return how many reads a worker of a pool is given for each of its threads.
@@ -139,16 +138,17 @@ class RoundTrips:
         float
             What is configured for the pool, else for all pools, else `derived_saturation`.
         """
-        configuration = self._configuration()
-        if configuration is not self._settings:
-            self._settings = configuration
-            self._saturations.clear()
         known = self._saturations.get(pool)
         if known is None:
-            known = self._saturations[pool] = self._derive(pool, configuration)
+            known = self._saturations[pool] = self._derive(pool)
         return known
 
-    def _derive(self, pool: str, configuration: Configuration) -> float:
+    def forget_settings(self) -> None:
+        """Learn that the settings may have changed."""
+        self._saturations.clear()
+
+    def _derive(self, pool: str) -> float:
+        configuration = self._configuration()
         configured = configuration.saturation.get(pool, configuration.default_saturation)
         if configured is not None:
             return configured

@@ -114,12 +114,11 @@ class Book:
         """Note a task that is on a worker, and may be stolen; returns whether it is kept apart."""
         if not self.divides:
             return False
-        restricted = ts.resource_restrictions or ts.worker_restrictions or ts.host_restrictions
-        kind = kind_of(ts) if restricted else None
-        if isinstance(kind, str):
-            if self._is_at_home(ts, kind):
-                return False
-        elif kind is None or kind.pool is None:
+        pool = bound_only(ts)
+        if pool is not None and self._is_at_home(ts, pool):
+            return False
+        kind = kind_of(ts)
+        if kind is None or (not isinstance(kind, str) and kind.pool is None):
             tasks = self.unplaced.get(address)
             if tasks is None:
                 tasks = self.unplaced[address] = {}
@@ -160,7 +159,9 @@ class Book:
     def _is_at_home(self, ts: TaskState, pool: str) -> bool:
         # A worker of several pools has tasks which not all may run that share a pool with it.
         ws = ts.processing_on
-        pools = self._pools_of(ws) if ws is not None else ()
+        if ws is None:
+            return False
+        pools = self._pools_of(ws)
         return len(pools) == 1 and pools[0].name == pool
 
     def clear(self) -> None:

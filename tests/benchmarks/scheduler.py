@@ -17,6 +17,7 @@ The scale multiplies the numbers of tasks; 1 is what is said above.
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 
 from tests.benchmarks import scheduler_bytes, scheduler_seconds, throughput
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--scale", type=float, default=1.0)
     given = parser.parse_args(arguments)
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     for part in given.parts or PARTS:
         print(f"\n{part}\n")
         PARTS[part](given.scale)

@@ -120,7 +120,10 @@ def on_scheduler(workers: int, ours: bool, measure: Callable[[Imaginary, PoolsPl
     """Start a scheduler with imagined workers, with the plugin or without, and measure there."""
 
     async def run() -> Any:
-        quiet = {"distributed.scheduler.work-stealing-interval": "1 hour"}
+        quiet = {
+            "distributed.scheduler.work-stealing-interval": "1 hour",
+            "distributed.scheduler.active-memory-manager.start": False,
+        }
         options = {"host": "127.0.0.1", "port": 0, "dashboard": False}
         with dask.config.set(quiet):
             async with Scheduler(**options, dashboard_address="127.0.0.1:0") as scheduler:

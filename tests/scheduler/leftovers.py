@@ -24,6 +24,9 @@ OURS = "dask_pools"
 #: good of tasks that have failed.
 STOCK = ("unknown_durations",)
 
+#: What remembers keys on purpose, up to a number.
+REMEMBERING = ("LearnedTable._seen", "Sources._asked")
+
 
 def is_ours(thing: object) -> bool:
     """Ask whether an object is of a class of dask_pools, or a function of it."""
@@ -85,7 +88,7 @@ def leftovers(scheduler: Scheduler, keys: Collection[Any]) -> list[tuple[str, ob
     return [
         (label, thing)
         for label, thing in held(scheduler)
-        if isinstance(thing, TaskState) or _is_key(thing, keys)
+        if isinstance(thing, TaskState) or (label not in REMEMBERING and _is_key(thing, keys))
     ]
 
 

@@ -11,7 +11,7 @@ from distributed.utils_test import async_poll_for, gen_cluster
 from dask_pools import propagate_pools
 from dask_pools.scheduler.plugin import PoolsPlugin
 from tests.scheduler.churn import Churn
-from tests.scheduler.leftovers import entries, leftovers
+from tests.scheduler.leftovers import REMEMBERING, entries, leftovers
 from tests.scheduler.workload import Work, Workload
 
 POOLS = ("a", "b")
@@ -64,8 +64,8 @@ async def test_plugin_holds_no_more_after_1000_computations_than_after_200(c, s)
     left = leftovers(s, set())
     await churn.close()
     assert not left
-    # What was learned is bounded by itself: one entry for each kind of task, up to a number.
-    del grown["LearnedTable._seen"]
+    for name in REMEMBERING:
+        grown.pop(name, None)
     # Some tables have an entry for each pool or worker, from when it is first needed; but a
     # computation has dozens of tasks.
     assert grown.total() <= 20, grown

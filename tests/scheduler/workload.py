@@ -113,6 +113,8 @@ class Workload:
         Says how often a pool has lost all its workers; -1 if it has none.
     chunks : tuple of int
         How arrays are cut.
+    stalls : float
+        The share of reads that wait at a gate; 0 if workers are other processes.
     """
 
     def __init__(
@@ -122,11 +124,13 @@ class Workload:
         random: Random,
         emptied: Callable[[str], int] = lambda _: 0,
         chunks: tuple[int, int] = (2, 3),
+        stalls: float = 0.2,
     ) -> None:
         self.client = client
         self.pools = pools
         self.emptied = emptied
         self.chunks = chunks
+        self.stalls = stalls
         self.random = random
         self.serial = itertools.count(1)
         #: Arrays that are kept in the workers' memory, and used again.
@@ -153,7 +157,7 @@ class Workload:
 
     def gate(self) -> str | None:
         """Choose whether something stalls, and give its gate a name."""
-        if self.random.random() > 0.2:
+        if self.random.random() >= self.stalls:
             return None
         name = f"gate-{id(self)}-{next(self.serial)}"
         GATES[name] = threading.Event()
