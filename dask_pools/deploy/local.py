@@ -30,7 +30,7 @@ from dask_pools.deploy.worker import PoolWorker
 from dask_pools.errors import one_of
 from dask_pools.model import Pool, Topology, pool_resource
 from dask_pools.scheduler.install import install
-from dask_pools.scheduler.loss import EXPECT_POOLS
+from dask_pools.scheduler.loss.loss import EXPECT_POOLS
 
 logger = logging.getLogger(__name__)
 

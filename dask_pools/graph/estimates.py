@@ -1,7 +1,7 @@
 """What a placement rests on, where the sizes of values were not known exactly.
 
 The scheduler compares it with what the values turn out to be
-(`dask_pools.scheduler.corrections`).
+(`dask_pools.scheduler.arrivals.corrections`).
 """
 
 from __future__ import annotations

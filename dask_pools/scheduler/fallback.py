@@ -20,12 +20,12 @@ from dask_pools.errors import DistributedChangedError, UnknownPoolError
 from dask_pools.graph.adapter import is_shuffle_output
 from dask_pools.graph.submission import SUBMISSION, Residence, Submission
 from dask_pools.model import restriction
+from dask_pools.scheduler.arrivals.residence import residence_of
+from dask_pools.scheduler.arrivals.restrictions import choose_pools, without_pools
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.private.base import Undo, add_handler
 from dask_pools.scheduler.private.graphs import UpdateGraph, replace_update_graph, update_graph
-from dask_pools.scheduler.residence import residence_of
-from dask_pools.scheduler.restrictions import choose_pools, without_pools
 from dask_pools.scheduler.roster import bound_to
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
 

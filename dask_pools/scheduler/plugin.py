@@ -11,17 +11,15 @@ from distributed import SchedulerPlugin
 
 from dask_pools.errors import ConfigurationError, DistributedChangedError
 from dask_pools.model import TRANSFER, Link
-from dask_pools.scheduler.assigning import Assigning
+from dask_pools.scheduler.arrivals.corrections import Corrections
+from dask_pools.scheduler.arrivals.submission import Submissions
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.configuration import Configuration, read_configuration
-from dask_pools.scheduler.corrections import Corrections
-from dask_pools.scheduler.crossing import links_of
 from dask_pools.scheduler.fallback import Fallback
 from dask_pools.scheduler.learned import LearnedTable, learn
-from dask_pools.scheduler.loss import Loss
+from dask_pools.scheduler.loss.loss import Loss
 from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.p2p import Shuffles
-from dask_pools.scheduler.pressure import Pressure
+from dask_pools.scheduler.pressure.pressure import Pressure
 from dask_pools.scheduler.private.base import add_handler
 from dask_pools.scheduler.private.graphs import (
     replace_create_tasks,
@@ -29,14 +27,16 @@ from dask_pools.scheduler.private.graphs import (
     update_graph,
 )
 from dask_pools.scheduler.private.loss import READY
-from dask_pools.scheduler.queuing import Queuing
+from dask_pools.scheduler.queues.assigning import Assigning
+from dask_pools.scheduler.queues.queuing import Queuing
+from dask_pools.scheduler.queues.roundtrip import RoundTrips
+from dask_pools.scheduler.queues.slots import Slots
 from dask_pools.scheduler.removal import UNINSTALL, Removal
-from dask_pools.scheduler.replicas import Replicas
+from dask_pools.scheduler.replicas.replicas import Replicas
 from dask_pools.scheduler.roster import Roster, bound_to
-from dask_pools.scheduler.roundtrip import RoundTrips
-from dask_pools.scheduler.slots import Slots
-from dask_pools.scheduler.stealing import steal_inside_pools
-from dask_pools.scheduler.submission import Submissions
+from dask_pools.scheduler.shuffles.p2p import Shuffles
+from dask_pools.scheduler.stealing.crossing import links_of
+from dask_pools.scheduler.stealing.stealing import steal_inside_pools
 from dask_pools.scheduler.telemetry import CROSSINGS, LINK_BYTES, LinkCounter
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from dask_pools.deploy import local, namespaces
 from dask_pools.deploy.local import LocalPoolCluster
 from dask_pools.errors import UnknownPoolError
 from dask_pools.model import Pool
-from dask_pools.scheduler.loss import EXPECT_POOLS
+from dask_pools.scheduler.loss.loss import EXPECT_POOLS
 from tests.deploy.readers import (
     READERS,
     Reader,

@@ -6,7 +6,7 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
-from dask_pools.scheduler.corrections import Corrections
+from dask_pools.scheduler.arrivals.corrections import Corrections
 from dask_pools.scheduler.plugin import PoolsPlugin
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from distributed import Event, SchedulerPlugin
 from distributed.utils_test import async_poll_for
 
-from dask_pools.scheduler.assigning import Assigning
 from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.queues import BackPressure
-from dask_pools.scheduler.queuing import Queuing
+from dask_pools.scheduler.queues.assigning import Assigning
+from dask_pools.scheduler.queues.queues import BackPressure
+from dask_pools.scheduler.queues.queuing import Queuing
+from dask_pools.scheduler.queues.slots import Slots
 from dask_pools.scheduler.roster import Roster
-from dask_pools.scheduler.slots import Slots
 
 #: Restrictions of a task that is bound to a pool, and nothing else.
 TO_A = {"pool-a": 0}

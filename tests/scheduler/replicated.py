@@ -7,7 +7,7 @@ from typing import Any
 from distributed import wait
 
 from dask_pools.scheduler.plugin import PoolsPlugin, installed_on
-from dask_pools.scheduler.replicas import Replicas
+from dask_pools.scheduler.replicas.replicas import Replicas
 
 
 async def take_care(c: Any, s: Any) -> Replicas:

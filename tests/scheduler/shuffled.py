@@ -13,8 +13,8 @@ from distributed.shuffle._core import ShuffleRun
 
 from dask_pools.model import pools_of_resources
 from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.p2p import Shuffles
 from dask_pools.scheduler.roster import Roster
+from dask_pools.scheduler.shuffles.p2p import Shuffles
 
 #: Shuffles by P2P, of arrays and of frames. Stealing, which knows of pools too, is another part.
 P2P: dict[str, Any] = {

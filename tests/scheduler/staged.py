@@ -19,10 +19,10 @@ from distributed.utils_test import async_poll_for
 
 from dask_pools.model import TRANSFER, pool_resource, restriction
 from dask_pools.scheduler.membership import Membership
-from dask_pools.scheduler.pressure import Pressure
-from dask_pools.scheduler.queuing import Queuing
+from dask_pools.scheduler.pressure.pressure import Pressure
+from dask_pools.scheduler.queues.queuing import Queuing
+from dask_pools.scheduler.queues.slots import Slots
 from dask_pools.scheduler.roster import Roster
-from dask_pools.scheduler.slots import Slots
 
 NOTHING = pickle.dumps(bytes)
 

@@ -13,7 +13,7 @@ from distributed.scheduler import TaskState, WorkerState
 from dask_pools.model import pool_resource
 from dask_pools.scheduler.membership import Membership
 from dask_pools.scheduler.roster import Roster
-from dask_pools.scheduler.stealing import steal_inside_pools
+from dask_pools.scheduler.stealing.stealing import steal_inside_pools
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,1 @@
+"""Pools that lose their workers, and what becomes of their tasks."""

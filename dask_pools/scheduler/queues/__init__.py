@@ -1,0 +1,1 @@
+"""One queue for each pool: who waits, who has room, and who is chosen."""

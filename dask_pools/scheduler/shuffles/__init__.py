@@ -1,0 +1,1 @@
+"""P2P rechunk, shuffle and merge that keep to pools."""

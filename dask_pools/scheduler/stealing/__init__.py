@@ -1,0 +1,1 @@
+"""Work stealing that keeps to pools."""
