@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,32 @@ class Making:
             self._codes[pin] = len(self.pin_table)
             self.pin_table.append(pin)
         return self._codes[pin]
+
+    def joined(
+        self, rows: NDArray[np.intp], members: Mapping[int, list[int]], pins: NDArray[np.intp]
+    ) -> NDArray[np.intp]:
+        """Tell the pins of fused tasks: the pools in which all of their parts may run.
+
+        Parameters
+        ----------
+        rows : ndarray of intp, shape (n,)
+            The row of each task, or of its last part.
+        members : mapping of int to list of int
+            The rows of all parts of those that were fused, by position.
+        pins : ndarray of intp
+            The number of the pin of each row.
+        """
+        joined = pins[rows]
+        for at, parts in members.items():
+            said = list(dict.fromkeys(pin for pin in pins[parts[::-1]].tolist() if pin))
+            if len(said) > 1:
+                first, *others = (self.pin_table[pin] or () for pin in said)
+                common = tuple(pool for pool in first if all(pool in other for other in others))
+                # Of tasks that were placed, one pool at least is common to all.
+                joined[at] = self.code(common) or said[0]
+            elif said:
+                joined[at] = said[0]
+        return joined
 
     def _bind(self, zones: dict[str, int], left: set[str]) -> None:
         """Find the pin of each task, by its layer or its key.

@@ -282,14 +282,14 @@ class Placing:
         vanishing = old & making.vanishing[carried.origin] & ~keep
         pins = np.where(old & making.has_pin[carried.origin], making.bound[carried.origin], 0)
         fused = fuse_into_consumers(table, vanishing)
-        rows, pins = fused.rows, _joined(fused, pins)
+        rows, pins = fused.rows, making.joined(fused.rows, fused.members, pins)
         if adapter.wants_linear_fusion():
             table = fused.table() if fused.members else table
             # A scheduler without our plugin has to free outputs of shuffles from their pool.
             outputs = [self.making.table.keys[i] for i in self.shuffles.outputs.tolist()]
             alone = table.mask([*carried.moved, *outputs, *self._delayed_keys(fused)])
             fused = fuse_chains(table, labels[rows], alone, keep[rows])
-            rows, pins = rows[fused.rows], _joined(fused, pins)
+            rows, pins = rows[fused.rows], making.joined(fused.rows, fused.members, pins)
         return fused, rows, pins
 
     def _delayed_keys(self, fused: Fused) -> list[Key]:
@@ -380,11 +380,3 @@ def _topology(options: Options, submission: Submission | None) -> Topology | Non
     if options.topology is None:
         return submission.topology
     return options.topology.among(submission.topology)
-
-
-def _joined(fused: Fused, pins: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Tell the pins of fused tasks: a task has a pin if any of its parts has one."""
-    joined = pins[fused.rows]
-    for at, rows in fused.members.items():
-        joined[at] = next((pin for pin in pins[rows[::-1]].tolist() if pin), 0)
-    return joined

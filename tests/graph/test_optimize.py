@@ -121,6 +121,16 @@ def test_mirrors_are_read_where_the_rest_is() -> None:
     assert result.plan.transfers == ()
 
 
+def test_what_is_fused_may_run_where_all_of_its_parts_may() -> None:
+    with pool("a"):
+        only = da.ones((40, 40), chunks=10)
+    with pool("a", "c"):
+        mirrored = da.ones((40, 40), chunks=10)
+    for x in (only - mirrored, mirrored - only):
+        graph = placed(x, submission=submission("a", "b", "c"))
+        assert {a.get("pool") for a in annotations(graph).values()} == {("a",)}
+
+
 def test_mirrors_without_workers_are_not_used() -> None:
     with pool("b", "c"):
         mirrored = da.from_array(np.ones((40, 40)), chunks=10)

@@ -71,7 +71,7 @@ def _inside(label: str, thing: object) -> Iterator[tuple[str, object]]:
         yield from ((label, other) for other in (thing.__self__, thing.__func__))
     elif isinstance(thing, (*CONTAINERS, CellType, functools.partial)):
         yield from ((label, other) for other in gc.get_referents(thing))
-    elif is_ours(thing) and not isinstance(thing, type):
+    elif is_ours(thing) and not isinstance(thing, (type, Scheduler)):
         for name, other in _attributes(thing):
             yield f"{type(thing).__name__}.{name}", other
 

@@ -10,8 +10,10 @@ from random import Random
 import dask
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, Nanny
+from distributed.core import Status
 from distributed.shuffle._exceptions import P2PConsistencyError
+from distributed.utils_test import async_poll_for
 
 from dask_pools import LocalPoolCluster, propagate_pools
 from tests.benchmarks.running import forget
@@ -31,6 +33,11 @@ def cluster() -> Iterator[LocalPoolCluster]:
         LocalPoolCluster(POOLS, dashboard_address=None) as cluster,
     ):
         yield cluster
+
+
+def is_up(nanny: Nanny) -> bool:
+    """Ask whether a nanny knows that its worker runs: a worker that dies before is not replaced."""
+    return nanny.status is Status.running and nanny.process.status is Status.running
 
 
 def kill(client: Client, random: Random) -> str:
@@ -68,7 +75,9 @@ def test_killed_processes(seed: int, cluster: LocalPoolCluster) -> None:
         cluster.scheduler.add_plugin(watcher)
         workload = Workload(client, tuple(POOLS), random, stalls=0)
         for _ in range(ROUNDS):
-            client.wait_for_workers(sum(POOLS.values()), timeout=60)
+            client.sync(
+                async_poll_for, lambda: all(map(is_up, cluster.workers.values())), timeout=60
+            )
             works = [workload.submit() for _ in range(WORKS)]
             # Submitted before: a pin to a pool that has no workers then would be refused.
             first, *others = works
