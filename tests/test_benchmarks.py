@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dask_pools import Link, plan
-from tests.benchmarks import ensemble, planning_time, problems
+from tests.benchmarks import ensemble, planning_time, problems, scheduler, scheduler_seconds
 from tests.benchmarks.ensemble import field
 from tests.benchmarks.greedy import greedy_by_layer, pools_by_layer
 from tests.benchmarks.table import print_table
@@ -62,15 +62,28 @@ def test_planning_is_measured_next_to_dask(pools: int, capsys: pytest.CaptureFix
     assert row.split("|")[3].strip() == str(pools)
 
 
+@pytest.mark.parametrize("way", scheduler_seconds.WAYS)
+def test_every_task_runs_on_workers_that_do_not_exist(way: str) -> None:
+    submitted, finished = scheduler_seconds.per_task(way, 4, 40)
+    assert submitted > 0
+    assert finished > 0
+
+
+def test_rounds_of_work_stealing_are_measured_with_and_without_the_plugin() -> None:
+    assert scheduler_seconds.rounds(4, 40).keys() == {"stock", "dask_pools"}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("main", "rows"),
     [
         (lambda: ensemble.main(6), ["spread", "dask_pools"]),
         (lambda: problems.main(1), [*PROBLEMS, "geometric mean"]),
         (lambda: planning_time.main(["1000", "--best-of", "1"]), ["784"]),
+        (lambda: scheduler.main(["--scale", "0.02"]), ["dask_pools, pinned", "dask_pools", "10"]),
     ],
-    ids=["ensemble", "problems", "planning_time"],
+    ids=["ensemble", "problems", "planning_time", "scheduler"],
 )
 def test_benchmark_prints_its_tables(
     main: Callable[[], None], rows: list[str], capsys: pytest.CaptureFixture[str]

@@ -27,9 +27,14 @@ ROUNDS, WORKS = 5, 20
 
 @pytest.fixture
 def cluster() -> Iterator[LocalPoolCluster]:
-    # A task that was on a killed worker by chance is not to blame.
+    settings = {
+        # A task that was on a killed worker by chance is not to blame.
+        "distributed.scheduler.allowed-failures": 1000,
+        # Dask's clusters give up what is away after this time, even if it was back meanwhile.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1000}),
+        dask.config.set(settings),
         LocalPoolCluster(POOLS, dashboard_address=None) as cluster,
     ):
         yield cluster

@@ -82,7 +82,9 @@ class GuardedManager(ActiveMemoryManagerExtension):
     ) -> WorkerState | None:
         running = self.scheduler.running
         among = running if candidates is None else candidates & running
-        return super()._find_recipient(ts, self.recipients(ts, among, pending_repl), pending_repl)
+        chosen = self.recipients(ts, among, pending_repl)
+        # What it is given is in its log: a choice that is none is not to be seen there.
+        return super()._find_recipient(ts, candidates if chosen is among else chosen, pending_repl)
 
     def _find_dropper(
         self,
@@ -92,7 +94,8 @@ class GuardedManager(ActiveMemoryManagerExtension):
     ) -> WorkerState | None:
         holders = ts.who_has or set()
         among = holders if candidates is None else candidates & holders
-        return super()._find_dropper(ts, self.droppers(ts, among, pending_drop), pending_drop)
+        chosen = self.droppers(ts, among, pending_drop)
+        return super()._find_dropper(ts, candidates if chosen is among else chosen, pending_drop)
 
 
 class GuardedRetirement(RetireWorker):

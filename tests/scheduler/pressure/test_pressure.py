@@ -229,9 +229,10 @@ async def test_values_that_are_being_read_count_as_soon_as_their_size_is_known(
     stage: Stage,
 ) -> None:
     await stage.submit(join(30), ["end"])
-    assert len(processing(stage, "r")) == 3
-    for _ in range(3):
-        stage.finish(processing(stage, "r")[0], SIZE)
+    first = processing(stage, "r")
+    assert len(first) == 3
+    for key in first:
+        stage.finish(key, SIZE)
     # Those sent when no size was known are in memory, and there is room for one more.
     while keys := processing(stage, "r"):
         assert len(keys) * SIZE + stage.pressure.waiting("a") <= 5 * SIZE
