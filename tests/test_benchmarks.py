@@ -74,14 +74,14 @@ def test_rounds_of_work_stealing_are_measured_with_and_without_the_plugin() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("main", "rows"),
     [
         (lambda: ensemble.main(6), ["spread", "dask_pools"]),
         (lambda: problems.main(1), [*PROBLEMS, "geometric mean"]),
         (lambda: planning_time.main(["1000", "--best-of", "1"]), ["784"]),
-        (lambda: scheduler.main(["--scale", "0.02"]), ["dask_pools, pinned", "dask_pools", "10"]),
+        (lambda: scheduler.main(["--scale", "0.002"]), ["dask_pools, pinned", "dask_pools", "10"]),
     ],
     ids=["ensemble", "problems", "planning_time", "scheduler"],
 )
