@@ -15,7 +15,7 @@ from dask_pools.scheduler.arrivals.corrections import Corrections
 from dask_pools.scheduler.arrivals.submission import Submissions
 from dask_pools.scheduler.circumstances import CIRCUMSTANCES, Circumstances
 from dask_pools.scheduler.configuration import Configuration, read_configuration
-from dask_pools.scheduler.fallback import Fallback
+from dask_pools.scheduler.fallback import WHY_FALLBACK, Fallback
 from dask_pools.scheduler.learned import LearnedTable, learn
 from dask_pools.scheduler.loss.loss import Loss
 from dask_pools.scheduler.membership import Membership
@@ -219,6 +219,8 @@ class PoolsPlugin(SchedulerPlugin):
         undo.callback(add_handler(scheduler, CROSSINGS, links.crossings))
         undo.callback(add_handler(scheduler, CIRCUMSTANCES, asked.answer))
         undo.callback(add_handler(scheduler, UNINSTALL, removal.answer))
+        # distributed logs a warning for each operation that it does not know.
+        undo.callback(add_handler(scheduler, WHY_FALLBACK, _no_fallback))
         undo.callback(links.leave_future_workers)
 
     def detach(self) -> None:
@@ -290,6 +292,10 @@ class PoolsPlugin(SchedulerPlugin):
     def _find_link(self, source: str, target: str) -> Link | None:
         topology = self.submissions.topology
         return None if topology is None else links_of(topology)(source, target)
+
+
+async def _no_fallback() -> None:
+    """Answer a client that everything is installed, and no fallback is needed."""
 
 
 def installed_on(scheduler: Scheduler) -> PoolsPlugin | None:

@@ -125,7 +125,8 @@ def run(tree: Path, pools: str, tests: Collection[str], directory: Path) -> Run:
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"),
             *("-c", str(tree / "pyproject.toml"), f"--rootdir={tree}", "-o", "addopts="),
-            *("-p", "no:asyncio", "--timeout=120", "-o", "timeout_method=signal"),
+            *("-p", "no:asyncio", "-p", "no:hypothesispytest"),
+            *("--timeout=120", "-o", "timeout_method=signal"),
             *("-p", "tests.third_party.installed_plugin", f"--pools={pools}"),
             *(f"--record={directory}", f"@{arguments}"),
         ],
