@@ -7,8 +7,8 @@ what passed then once more with it, since some of these tests depend on the time
 The packages that pip installs do not contain distributed's tests. They are taken from a checkout
 of the installed release, whose path the environment variable `CHECKOUT` names:
 
-    git clone --depth 1 --branch 2026.8.0 https://github.com/dask/distributed /tmp/distributed
-    DISTRIBUTED_CHECKOUT=/tmp/distributed pytest -m slow tests/third_party/test_distributed.py
+    git clone --depth 1 --branch 2026.8.0 https://github.com/dask/distributed ../distributed
+    DISTRIBUTED_CHECKOUT=../distributed pytest -m slow tests/third_party/test_distributed.py
 
 They bind ports, the default ones of Dask among them, and not only on this machine's own
 address. On Linux a network namespace keeps them apart from everything else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dask_pools.model import PLACEMENT, TRANSFER, restriction
 from dask_pools.scheduler.arrivals.restrictions import RESOURCES, without_pools
+from dask_pools.scheduler.roster import bound_to
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState
@@ -24,6 +25,7 @@ def rebind(ts: TaskState, pool: str) -> None:
     pool : str
         The pool to which it is bound from now on.
     """
+    before = bound_to(ts)
     said = dict(ts.annotations or {})
     resources = {**without_pools(ts.resource_restrictions), **restriction(pool)}
     ts.resource_restrictions = said[RESOURCES] = resources
@@ -34,5 +36,6 @@ def rebind(ts: TaskState, pool: str) -> None:
     ts.annotations = said
     for consumer in ts.dependents:
         theirs = consumer.annotations
-        if theirs and TRANSFER in theirs:
+        # One that carries a copy from elsewhere goes on doing so.
+        if theirs and TRANSFER in theirs and theirs[TRANSFER][0] == before:
             consumer.annotations = {**theirs, TRANSFER: (pool, theirs[TRANSFER][1])}

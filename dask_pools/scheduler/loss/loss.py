@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dask_pools.errors import ConfigurationError, PoolLostError
-from dask_pools.model import PLACEMENT, TRANSFER, pool_resource, restriction
-from dask_pools.scheduler.arrivals.restrictions import RESOURCES, without_pools
+from dask_pools.model import pool_resource
+from dask_pools.scheduler.arrivals.rebinding import rebind
 from dask_pools.scheduler.configuration import POOL_TIMEOUT, read_configuration
 from dask_pools.scheduler.loss.succession import Survivors, successors
 from dask_pools.scheduler.private.base import Undo, add_handler
@@ -85,6 +85,8 @@ class Loss:
         #: By pool, how many workers its cluster is about to start; 0 if it emptied the pool on
         #: purpose, and will fill it again. Until the cluster takes it back, or keeps its word.
         self._promised: dict[str, int] = {}
+        #: The pools of which the log has said that tasks move away; until they are back.
+        self._told_of_moves: set[str] = set()
         #: What the next `_attend` is about: tasks that have got stuck, by pool; None stands for
         #: all tasks of the pool.
         self._due: dict[str, set[TaskState] | None] = {}
@@ -165,7 +167,7 @@ class Loss:
             if pool in self._known and pool not in self.roster.pools:
                 self._attend_soon(pool, ts)
         elif finish == "released" and ts in self._moving:
-            self._rebind(ts, self._moving.pop(ts))
+            rebind(ts, self._moving.pop(ts))
 
     # ---- pools come and go
 
@@ -179,6 +181,7 @@ class Loss:
         elif pool not in self._present:
             self._present.add(pool)
             self._known.add(pool)
+            self._told_of_moves.discard(pool)
             if self._promised.get(pool):
                 del self._promised[pool]
             self._end(pool)
@@ -247,7 +250,7 @@ class Loss:
         ready = {ts: pool for ts, pool in places.items() if ts.state in READY}
         for ts, pool in places.items():
             if ts not in ready and ts.state != "processing":
-                self._rebind(ts, pool)
+                rebind(ts, pool)
         for ts in places if self.changed else ():
             if ts.state == "waiting":
                 for hear in self.changed:
@@ -259,27 +262,15 @@ class Loss:
             self._moving = {}
         return Counter(pool for ts, pool in places.items() if ts.state in WAITING or ts in ready)
 
-    def _rebind(self, ts: TaskState, pool: str) -> None:
-        lost = bound_to(ts)
-        resources = {**without_pools(ts.resource_restrictions), **restriction(pool)}
-        ts.resource_restrictions = resources
-        said = {**(ts.annotations or {}), RESOURCES: resources}
-        if PLACEMENT in said:
-            said[PLACEMENT] = pool
-        if TRANSFER in said:
-            said[TRANSFER] = (said[TRANSFER][0], pool)
-        ts.annotations = said
-        for consumer in ts.dependents:
-            link = (consumer.annotations or {}).get(TRANSFER)
-            if link is not None and link[0] == lost:
-                consumer.annotations = {**(consumer.annotations or {}), TRANSFER: (pool, link[1])}
-
     def _tell(self, pool: str, waiting: int, moved: Counter[str]) -> None:
         """Tell the log what becomes of the tasks of a pool without workers."""
         if moved:
             goals = ", ".join(f"{n:,} in {other!r}" for other, n in sorted(moved.items()))
             message = "Pool %r has no worker any more: %s will run elsewhere: %s"
-            logger.warning(message, pool, counted(moved.total(), "task"), goals)
+            # Tasks that get ready later follow one by one: dozens of lines would say the same.
+            level = logging.DEBUG if pool in self._told_of_moves else logging.WARNING
+            self._told_of_moves.add(pool)
+            logger.log(level, message, pool, counted(moved.total(), "task"), goals)
         absence = self._absent.get(pool)
         if absence is not None and not absence.told:
             absence.told = waiting > 0

@@ -20,6 +20,7 @@ from distributed.metrics import monotonic
 
 from dask_pools.scheduler.configuration import Configuration
 from dask_pools.scheduler.private.base import Undo
+from dask_pools.scheduler.private.queuing import worker_saturation
 from dask_pools.scheduler.roster import PoolState, Roster
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class RoundTrips:
         if configured is not None:
             return configured
         return derived_saturation(
-            self._scheduler.WORKER_SATURATION, self.measured.get(pool), self.durations.get(pool)
+            worker_saturation(self._scheduler), self.measured.get(pool), self.durations.get(pool)
         )
 
     def finished(self, pool: str, seconds: float) -> None:

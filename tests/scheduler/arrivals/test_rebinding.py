@@ -26,11 +26,14 @@ def test_pool_of_a_task_changes_and_all_else_stays() -> None:
 
 
 def test_transfer_has_another_target_and_one_of_its_value_another_source() -> None:
-    value = task("x", placement="a")
+    value = task("x", placement="a", resources={"pool-a": 0})
     transfer = task("t", placement="b", transfer=("a", "b"))
-    transfer.add_dependency(value)
+    other = task("u", placement="b", transfer=("d", "b"))
+    for consumer in (transfer, other):
+        consumer.add_dependency(value)
     rebind(value, "c")
     assert transfer.annotations == {"placement": "b", "transfer": ("c", "b")}
+    assert other.annotations == {"placement": "b", "transfer": ("d", "b")}
     rebind(transfer, "c")
     assert transfer.annotations["transfer"] == ("c", "c")
 

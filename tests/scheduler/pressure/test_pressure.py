@@ -106,9 +106,16 @@ async def test_workers_that_join_let_reads_go_on(stage: Stage) -> None:
     assert stage.pressure.waiting("a") == 7 * SIZE
 
 
+async def submit_queued(stage: Stage, steps: dict[str, Step]) -> None:
+    """Submit steps while all slots are taken: else any of them may be sent before the first."""
+    await stage.submit({"x": Step("a"), "y": Step("b")}, ["x", "y"])
+    await stage.submit(steps, ["end"])
+    stage.finish("x", 1)
+    stage.finish("y", 1)
+
+
 def carry_20(stage: Stage) -> None:
-    """Read s-20, which is the first but for the one that was sent at once, and carry it."""
-    stage.finish(processing(stage, "s")[0], SIZE)
+    """Read s-20, which is the first, and carry it."""
     stage.finish("s-20", SIZE)
     stage.finish("t-20", SIZE)
 
@@ -119,7 +126,7 @@ async def test_read_that_completes_a_consumer_goes_first(stage: Stage) -> None:
     steps["r-20"] = Step("a", priority=-1)
     steps["s-20"] = Step("b", priority=1)  # it is carried long before r-20 is due
     steps["t-20"] = Step("a", ("s-20",), source="b", priority=1)
-    await stage.submit(steps, ["end"])
+    await submit_queued(stage, steps)
     read_all(stage, "r")
     assert stage.state("r-20") == "queued"
     carry_20(stage)
@@ -137,7 +144,7 @@ async def test_reads_of_one_consumer_complete_it_together(stage: Stage) -> None:
     steps["s-20"] = Step("b", priority=1)
     steps["t-20"] = Step("a", ("s-20",), source="b", priority=1)
     steps["w-20"] = Step("a", ("r-20", "r-40", "t-20"))
-    await stage.submit(steps, ["end"])
+    await submit_queued(stage, steps)
     read_all(stage, "r")
     assert {stage.state("r-20"), stage.state("r-40")} == {"queued"}
     carry_20(stage)
