@@ -61,6 +61,8 @@ class Imaginary:
             self.imagined.add_worker({pool_resource(POOLS[i % 2]): 1})
         self.sent = Sent(scheduler)
         scheduler.add_plugin(self.sent)
+        # The first round of stealing, which would come a moment later, has seen the workers.
+        scheduler.extensions["stealing"].balance()
 
     def submit(self, tasks: dict[Any, Any], wanted: set[Any], pins: dict[Any, str]) -> float:
         """Submit a graph; return the seconds of making its states and sending what can be."""

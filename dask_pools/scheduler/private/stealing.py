@@ -17,6 +17,9 @@ STEALING = "stealing"
 #: Number of levels into which tasks are sorted, see `Stealable`.
 LEVELS = len(WorkStealing.cost_multipliers)
 
+#: So many tasks may have come since the last round before they are looked at one by one.
+NEWCOMERS = 1000
+
 #: What is called, or replaced, of the stealing.
 OF_STEALING = (
     "_combined_occupancy",
@@ -43,6 +46,9 @@ OF_SCHEDULER = (
 class Ledger(Protocol):
     """Is told of the tasks that may be stolen."""
 
+    #: Whether it keeps any tasks apart.
+    divides: bool
+
     def put(self, ts: TaskState, address: str, level: int, /) -> bool:
         """Note a task that may be stolen from now on, and where it is.
 
@@ -60,10 +66,16 @@ class Ledger(Protocol):
 
 
 class RoundStealing(WorkStealing):
-    """distributed's work stealing, keeping some tasks apart, and balancing in its own rounds."""
+    """distributed's work stealing, keeping some tasks apart, and balancing in its own rounds.
+
+    Where there are pools, tasks are sorted by what it costs to move them not when they come to a
+    worker, as in distributed, but in the next round: most have finished by then.
+    """
 
     #: What is told of the tasks that may be stolen; from installation to removal.
     book: Ledger
+    #: The tasks that have come to a worker since the last round; the first of them came first.
+    newcomers: dict[TaskState, None]
 
     def balance(self) -> None:
         """Move tasks from workers that have too many to idle ones."""
@@ -74,8 +86,15 @@ class RoundStealing(WorkStealing):
         for ts in list(self.key_stealable):
             self.recalculate_cost(ts)
 
+    def put_newcomers(self) -> None:
+        """Sort the tasks that have come since this was called last."""
+        newcomers, self.newcomers = self.newcomers, {}
+        for ts in newcomers:
+            self._put(ts)
+
     def divide(self) -> None:
         """Ask anew which tasks are to be kept apart."""
+        self.put_newcomers()
         self.book.clear()
         for ts, (address, level) in self.key_stealable.items():
             tasks = self.stealable[address][level]
@@ -83,6 +102,17 @@ class RoundStealing(WorkStealing):
 
     def put_key_in_stealable(self, ts: TaskState) -> None:
         """Note a task that has come to a worker; called by distributed, like all that follows."""
+        if not self.book.divides:
+            self._put(ts)
+            return
+        newcomers = self.newcomers
+        newcomers[ts] = None
+        if len(newcomers) > NEWCOMERS:
+            first = next(iter(newcomers))
+            del newcomers[first]
+            self._put(first)
+
+    def _put(self, ts: TaskState) -> None:
         annotations = ts.annotations
         if annotations is not None and TRANSFER in annotations:
             return  # it is never stolen
@@ -94,6 +124,9 @@ class RoundStealing(WorkStealing):
 
     def remove_key_from_stealable(self, ts: TaskState) -> None:
         """Forget a task that has left its worker, or is about to be stolen."""
+        if ts in self.newcomers:
+            del self.newcomers[ts]
+            return
         place = self.key_stealable.get(ts)
         if place is not None:
             self.book.remove(ts, place[0])
@@ -107,6 +140,7 @@ class RoundStealing(WorkStealing):
     def restart(self, scheduler: Any) -> None:
         """Forget all tasks."""
         super().restart(scheduler)
+        self.newcomers.clear()
         self.book.clear()
 
 
@@ -130,12 +164,13 @@ def replace_stealing(scheduler: Scheduler, cls: type[RoundStealing], **state: ob
         return lambda: None
     stock, own = type(extension), set(vars(extension))
     extension.__class__ = cls
-    vars(extension).update(state)
+    vars(extension).update(state, newcomers={})
     cast(RoundStealing, extension).put_present()
     _bind_balance(scheduler, extension)
 
     def undo() -> None:
         if type(extension) is cls:
+            extension.put_newcomers()
             extension.__class__ = stock  # type: ignore[assignment]
             for name in vars(extension).keys() - own:
                 delattr(extension, name)

@@ -84,11 +84,13 @@ class Book:
         Number of levels.
     pools_of : callable
         The pools of a worker.
+    divides : bool
+        Whether there are pools. If not, all tasks stay where distributed has them.
 
     Attributes
     ----------
     divides : bool
-        Whether there are pools. If not, all tasks stay where distributed has them.
+        The same, as of the last round.
     apart : dict
         These tasks, by who may run them.
     unplaced : dict
@@ -98,11 +100,15 @@ class Book:
     """
 
     def __init__(
-        self, levels: int, pools_of: Callable[[WorkerState], tuple[PoolState, ...]]
+        self,
+        levels: int,
+        pools_of: Callable[[WorkerState], tuple[PoolState, ...]],
+        *,
+        divides: bool,
     ) -> None:
         self._levels = levels
         self._pools_of = pools_of
-        self.divides = True
+        self.divides = divides
         #: Where each task that is kept apart is: the set of tasks, its shelf, who may run it.
         self._places: dict[TaskState, tuple[set[TaskState], Shelf, str | Restrictions]] = {}
         self.apart: dict[str | Restrictions, Shelf] = {}

@@ -57,6 +57,7 @@ class PoolStealing(RoundStealing):
         if not self.roster.pools:
             WorkStealing.balance(self)
             return
+        self.put_newcomers()
         if not self.key_stealable:
             return
         start = time()
@@ -190,5 +191,5 @@ def steal_inside_pools(
         link=link,
         carries=carries,
         measured=MeasuredLinks(scheduler, roster),
-        book=Book(LEVELS, roster.pools_of),
+        book=Book(LEVELS, roster.pools_of, divides=bool(roster.pools)),
     )

@@ -25,6 +25,8 @@ HOOKS = {"remove_worker", "restart"}
 class Notes(list[Any]):
     """Notes what it is told, and keeps tasks apart that have a restriction."""
 
+    divides = False
+
     def put(self, ts: Any, address: str, level: int) -> bool:
         self.append(("put", ts.key, address, level))
         return bool(ts.resource_restrictions)
@@ -98,6 +100,28 @@ async def test_tasks_are_noted_as_they_come_and_go():
         stock.put_key_in_stealable(before)
         undo()
         assert before in stock.key_stealable
+
+
+@gen_test()
+async def test_tasks_are_sorted_in_the_next_round_where_there_are_pools(monkeypatch):
+    monkeypatch.setattr(stealing, "NEWCOMERS", 3)
+    async with still() as s:
+        ws = worker(s, 0)
+        undo = stealing.replace_stealing(s, Noting, book=Notes())
+        ours = s.extensions["stealing"]
+        ours.book.divides = True
+        gone, stays = task(s, "x-0", ws), task(s, "x-1", ws)
+        assert (ours.book, ours.key_stealable) == ([], {})
+        ours.remove_key_from_stealable(gone)
+        ours.put_newcomers()
+        assert ours.book == [("put", "x-1", ws.address, 0)]
+        # Too many of them for one round: the first are sorted at once.
+        more = [task(s, f"y-{i}", ws) for i in range(5)]
+        assert ours.key_stealable.keys() == {stays, *more[:2]}
+        undo()
+        assert ours.key_stealable.keys() == {stays, *more}, (
+            f"{RELEASE} does not note a task that is put by put_key_in_stealable"
+        )
 
 
 def test_arguments_of_what_is_replaced_are_known():

@@ -38,7 +38,7 @@ def everything(book: Book) -> dict[Any, set[Any]]:
 async def test_task_is_in_one_place_and_leaves_nothing_behind():
     async with still() as s:
         a, both = worker(s, 0, "a"), worker(s, 1, "a", "b")
-        book = Book(15, known(s).pools_of)
+        book = Book(15, known(s).pools_of, divides=True)
         tasks = [
             task(s, "free-0", a),
             task(s, "bound-0", a, resources=["pool-a"]),
@@ -64,7 +64,7 @@ async def test_task_is_in_one_place_and_leaves_nothing_behind():
 async def test_without_pools_all_tasks_stay_where_distributed_has_them():
     async with still() as s:
         ws = worker(s, 0)
-        book = Book(15, known(s).pools_of)
+        book = Book(15, known(s).pools_of, divides=True)
         book.divides = False
         assert not book.put(task(s, "gpu-0", ws, resources=["GPU"]), ws.address, 3)
         assert (book.apart, book.unplaced) == ({}, {})
@@ -74,7 +74,7 @@ async def test_without_pools_all_tasks_stay_where_distributed_has_them():
 async def test_sample_goes_round():
     async with still() as s:
         a, b = worker(s, 0, "a"), worker(s, 1, "b")
-        book = Book(15, known(s).pools_of)
+        book = Book(15, known(s).pools_of, divides=True)
         for ws in (a, b):
             for i in range(5):
                 book.put(task(s, f"x{ws.name}-{i}", ws), ws.address, i)
@@ -91,7 +91,7 @@ async def test_sample_goes_round():
 async def test_worker_that_leaves_takes_its_tasks_along():
     async with still() as s:
         a, b = worker(s, 0, "a"), worker(s, 1, "b")
-        book = Book(15, known(s).pools_of)
+        book = Book(15, known(s).pools_of, divides=True)
         for ws in (a, b):
             for i, resources in enumerate([[], ["GPU"], ["pool-a", "GPU"]]):
                 book.put(task(s, f"x{ws.name}-{i}", ws, resources=resources), ws.address, 0)

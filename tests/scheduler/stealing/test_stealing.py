@@ -153,6 +153,7 @@ async def test_everything_is_computed_while_workers_steal(c, s, a1, a2, b):
     assert sum(await c.gather(bound)) == 4950
     assert sum(await c.gather(free)) == -4950
     stealing = s.extensions["stealing"]
+    assert not stealing.newcomers
     assert (stealing.key_stealable, stealing.book.apart, stealing.book.unplaced) == ({}, {}, {})
     assert not any(tasks for levels in stealing.stealable.values() for tasks in levels)
 
@@ -188,6 +189,7 @@ async def test_book_forgets_workers_and_restarts():
         for ws in (a, b):
             for i in range(10):
                 task(s, f"x{ws.name}-{i}", ws, resources=["GPU"] if ws is a else ())
+        s.extensions["stealing"].put_newcomers()
         assert (len(book.apart), len(book.unplaced)) == (1, 2)
         s.extensions["stealing"].remove_worker(s, b.address)
         assert (len(book.apart), book.unplaced.keys()) == (1, {a.address})
