@@ -6,6 +6,7 @@ import asyncio
 import pkgutil
 import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from distributed import default_client
 from distributed.core import Status
@@ -31,6 +32,8 @@ _PLAIN = (
     "replicas and P2P across pools; and tasks of a pool that has lost its workers wait until "
     "some come back."
 )
+#: The clients by which `ensure_installed` has installed the plugin; for as long as they live.
+_ENSURED: WeakSet[Client] = WeakSet()
 #: The clusters of which somebody was warned, by the ids of their schedulers; for the process.
 _WARNED: set[str] = set()
 
@@ -116,6 +119,32 @@ def install_on_client(client: Client) -> None:
             fallback = fallback_on(scheduler)
             if fallback is not None:
                 _warn_of_fallback((scheduler.id, fallback.reason))
+
+
+async def ensure_installed(client: Client) -> None:
+    """Install the plugin on the scheduler of a client, once for each client.
+
+    Parameters
+    ----------
+    client : Client
+        A connected client, in whose event loop this coroutine runs.
+
+    Raises
+    ------
+    SchedulerPackageError
+        If the package is missing in the scheduler's environment, or is of another version.
+
+    Warns
+    -----
+    RuntimeWarning
+        As `install_on_client` does.
+    """
+    if client in _ENSURED:
+        return
+    await _require_scheduler_package(client)
+    await client.register_plugin(PoolsPlugin())
+    _warn_of_fallback(await _why_fallback(client))
+    _ENSURED.add(client)
 
 
 async def _why_fallback(client: Client) -> tuple[str, str] | None:
@@ -212,6 +241,7 @@ def uninstall(client: Client) -> None:
     >>> with LocalPoolCluster({"ecmwf": 1}) as cluster, cluster.get_client() as client:
     ...     uninstall(client)
     """
+    _ENSURED.discard(client)
     done: None = client.sync(_uninstall, client)
     return done
 

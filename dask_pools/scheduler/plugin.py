@@ -246,6 +246,8 @@ class PoolsPlugin(SchedulerPlugin):
         It is called for every task of the cluster, several times. So the parts are told only
         of what may concern them: most tasks cross no link, and nothing crosses most of the time.
         """
+        if start == finish == "waiting":
+            return  # there was no room for it: it is queued next
         scheduler = self.scheduler
         ts = scheduler.tasks.get(key) if scheduler is not None else None
         if ts is None or self.falls_back:
@@ -262,10 +264,10 @@ class PoolsPlugin(SchedulerPlugin):
         replicas = self.replicas
         if carries or replicas.coming or (start == "memory" and replicas.kept):
             replicas.transitioned(ts, start, finish, stimulus_id)
-        if finish in _CORRECTING:
+        if finish in _CORRECTING and self.corrections:
             self.corrections.transitioned(ts, start, finish, stimulus_id)
         # The others still see a task of a lost pool as one of that pool.
-        if finish in _LOSING:
+        if self.loss.lacks and finish in _LOSING:
             self.loss.transitioned(ts, start, finish, stimulus_id)
 
     def _finished(self, ts: TaskState, message: dict[str, Any]) -> None:

@@ -76,6 +76,9 @@ class Loss:
     def __init__(self, scheduler: Scheduler, roster: Roster) -> None:
         self.scheduler = scheduler
         self.roster = roster
+        #: Whether a pool has no workers that had some, or was announced. As long as it is False,
+        #: `transitioned` need not be called.
+        self.lacks = False
         #: The pools that had workers when we last heard of them.
         self._present: set[str] = set()
         #: The pools that had workers at any time, or were announced.
@@ -154,6 +157,7 @@ class Loss:
             elif not here and pool in self._known:
                 self._begin(pool)
                 self._attend_soon(pool, None)
+        self._find_lacking()
         return True
 
     def transitioned(self, ts: TaskState, start: str, finish: str, stimulus_id: str) -> None:  # noqa: ARG002
@@ -170,6 +174,9 @@ class Loss:
             rebind(ts, self._moving.pop(ts))
 
     # ---- pools come and go
+
+    def _find_lacking(self) -> None:
+        self.lacks = not self._known <= self.roster.pools.keys()
 
     def _changed(self, state: PoolState) -> None:
         pool = state.name
@@ -188,6 +195,7 @@ class Loss:
             # It may be a mirror of what waits for others.
             for other in self.awaited():
                 self._attend_soon(other, None)
+        self._find_lacking()
 
     def _begin(self, pool: str) -> None:
         """Begin to wait for a pool, unless its cluster sees to it."""

@@ -112,7 +112,9 @@ class Pressure:
         self.abroad = Abroad(self._held, self._freed, self._crosses)
         self.motion = Motion(self.computations, self.abroad.crossing, scheduler.running)
         self._loads: dict[str, Load] = {}
-        #: The pool of each queued read.
+        #: Whether queued reads are followed: from when something crosses until none is queued.
+        self._tracks = False
+        #: The pool of each queued read, while they are.
         self._queued: dict[TaskState, str] = {}
         #: Number of unfinished tasks that fetch from another pool, by computation.
         self._crossings: dict[int, int] = {}
@@ -182,10 +184,7 @@ class Pressure:
 
     def queued(self, ts: TaskState) -> None:
         """Note that a read waits in the queue of its pool."""
-        pool = bound_to(ts)
-        if pool is not None:
-            self._queued[ts] = pool
-            self._load(pool).reads.add(ts)
+        if self._tracks and self._track(ts):
             self._news = True
             if self._crossings and self._crosses_in(self.computations.of(ts)):
                 for waiter in ts.waiters or ():
@@ -193,9 +192,25 @@ class Pressure:
 
     def dequeued(self, ts: TaskState) -> None:
         """Note that a read does not wait in a queue any more."""
-        pool = self._queued.pop(ts, None)
+        pool = self._queued.pop(ts, None) if self._tracks else None
         if pool is not None:
             self._load(pool).reads.discard(ts)
+            # Not as soon as nothing crosses: in a moment all may have to be looked at again.
+            self._tracks = self.follows or bool(self._queued)
+
+    def _track_all(self) -> None:
+        if not self._tracks:
+            self._tracks = True
+            for ts in self.scheduler.queued:
+                self._track(ts)
+
+    def _track(self, ts: TaskState) -> bool:
+        pool = bound_to(ts)
+        if pool is None:
+            return False
+        self._queued[ts] = pool
+        self._load(pool).reads.add(ts)
+        return True
 
     def transitioned(self, ts: TaskState, start: str, finish: str, stimulus_id: str) -> None:
         """Follow a task that has moved to another state; called after each transition."""
@@ -209,6 +224,7 @@ class Pressure:
 
     def _follow(self, ts: TaskState, start: str, finish: str) -> None:
         """Follow a task while some fetch from other pools."""
+        self._track_all()
         if finish == "processing":
             if self._follows_motion:
                 self.motion.start(ts)
@@ -230,7 +246,11 @@ class Pressure:
     def _find_following(self) -> None:
         """Find out whether there is anything to follow."""
         self.follows = bool(self._expected) or self.abroad.is_busy()
-        if not self.follows and self._follows_motion:
+        if self.follows:
+            self._track_all()
+            return
+        self._tracks = bool(self._queued)
+        if self._follows_motion:
             self._follows_motion = False
             self.motion.clear()
 

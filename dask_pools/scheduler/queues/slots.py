@@ -111,15 +111,17 @@ class Slots:
         return pools
 
     def _look(self) -> None:
+        # It is the same object for whoever notes a change.
         workers = list(self.changed.values())
         self.changed.clear()
+        pools_of, in_line = self.roster.pools_of, self._in_line
         for ws in workers:
-            pools = self.roster.pools_of(ws)
+            pools = pools_of(ws)
             if not pools:
                 continue
             if not self._is_open(ws, pools):
                 # Often it was full before: it has finished a task, and got the next.
-                if ws.address in self._in_line:
+                if ws.address in in_line:
                     self.forget(ws, pools)
                 continue
             self._in_line.add(ws.address)
@@ -137,7 +139,9 @@ class Slots:
         saturation = self.saturation(pools[0].name)
         if len(pools) > 1:
             saturation = max(self.saturation(pool.name) for pool in pools)
-        taken = len(ws.processing) - len(ws.long_running) - self._carries.get(ws.address, 0)
+        taken = len(ws.processing) - len(ws.long_running)
+        if self._carries:
+            taken -= self._carries.get(ws.address, 0)
         # The same as to compare with the slots rounded up.
         return taken < saturation * ws.nthreads or taken < 1
 

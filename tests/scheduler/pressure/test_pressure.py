@@ -471,3 +471,16 @@ def test_memory_stays_below_the_share_and_what_is_under_way(share: float) -> Non
         assert peak <= 2 * (share * 4000 + 2 * SIZE) + 2 * SIZE
 
     run()
+
+
+@staged()
+async def test_reads_queued_before_anything_crossed_are_held_back_too(stage: Stage) -> None:
+    """Nobody follows them until something crosses."""
+    await stage.submit({f"u-{i}": Step("a") for i in range(20)}, [f"u-{i}" for i in range(20)])
+    assert stage.pressure.holds_back("a") is False
+    await stage.submit(join(30), ["end"])
+    order = finish_all(stage)
+    assert len(order) == 20 + 4 * 30 + 1
+    assert stage.state("end") == "memory"
+    assert not stage.pressure._tracks
+    assert not stage.pressure._queued
