@@ -11,9 +11,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from distributed import Scheduler, SpecCluster
+from distributed import Scheduler, SpecCluster, Status
 from distributed.utils import NoOpAwaitable
 from distributed.worker_memory import parse_memory_limit
+from tornado.ioloop import PeriodicCallback
 
 from dask_pools.deploy.spec import (
     HOST,
@@ -33,6 +34,9 @@ from dask_pools.scheduler.install import install
 from dask_pools.scheduler.loss.loss import EXPECT_POOLS
 
 logger = logging.getLogger(__name__)
+
+#: How often it is looked whether all workers are there, in milliseconds.
+LOOK = 1000
 
 
 class PoolScheduler(Scheduler):
@@ -165,6 +169,19 @@ class LocalPoolCluster(SpecCluster):
             name=name,
             asynchronous=asynchronous,
         )
+        restoring = PeriodicCallback(self._restore, LOOK)
+        self.periodic_callbacks["dask-pools-restore"] = restoring
+        if not asynchronous and self.loop is not None:  # else Dask starts it, with the cluster
+            self.loop.add_callback(restoring.start)
+
+    def _restore(self) -> None:
+        """Start the workers again that Dask has given up.
+
+        It does so with those that are lost and not back within
+        ``distributed.deploy.lost-worker-timeout``. A pool would stay without them for good.
+        """
+        if self.status is Status.running and not self.worker_spec.keys() <= self.workers.keys():
+            super().scale(len(self.worker_spec))  # type: ignore[no-untyped-call]
 
     @property
     def topology(self) -> Topology:

@@ -376,3 +376,17 @@ def test_bad_argument_is_an_error_before_anything_starts(arguments, error, messa
         LocalPoolCluster(**{"pools": {"ecmwf": 1}, **arguments})
     assert children() == processes
     assert listening(psutil.Process()) == sockets
+
+
+def test_worker_that_dask_gives_up_is_started_again():
+    """It would be given up at once, before its nanny has started it again."""
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0 ms"}),
+        LocalPoolCluster({"ecmwf": 1, "eumetsat": 1}, silence_logs=logging.CRITICAL) as cluster,
+        cluster.get_client() as client,
+    ):
+        before = run_in(client, "ecmwf", os.getpid)
+        given_up = cluster.workers["ecmwf-0"]
+        os.kill(before, signal.SIGKILL)
+        assert run_in(client, "ecmwf", os.getpid) != before
+        assert cluster.workers["ecmwf-0"] is not given_up
