@@ -26,6 +26,7 @@ from dask_pools.deploy.spec import (
     worker_names,
     worker_spec,
 )
+from dask_pools.deploy.storage import GivenOptions, check_storage_options
 from dask_pools.deploy.visibility import check_data, check_hide, choose_means, hidden_from
 from dask_pools.deploy.worker import PoolWorker
 from dask_pools.errors import one_of
@@ -70,6 +71,11 @@ class LocalPoolCluster(SpecCluster):
         root. ``"guard"``: by the interpreter, for files that are opened by Python; *not* for
         those opened in C (netCDF4, h5py), and not for ``os.path.exists``. ``"auto"`` (the
         default) takes namespaces where it can. Neither is a protection against malice.
+    storage_options : mapping of str to (mapping or path), optional
+        What opens the data of a pool, for each pool that needs it: a mapping of prefixes such
+        as ``"s3://bucket"``, or protocols such as ``"s3"``, to options of fsspec with their
+        secrets; or a file of YAML with such a mapping, or with a topology whose pools have one
+        as ``storage_options``. Only the workers of the pool get it, and read the file.
     threads_per_worker : int
         Threads of each worker. Default 1.
     memory_limit : str, float, int or None
@@ -95,9 +101,9 @@ class LocalPoolCluster(SpecCluster):
     TypeError, ValueError
         If an argument is not as described.
     UnknownPoolError
-        If ``data`` names a pool that is not in ``pools``.
+        If ``data`` or ``storage_options`` names a pool that is not in ``pools``.
     OSError
-        If a data directory does not exist, or is not a directory.
+        If a data directory, or a file of storage options, does not exist or is something else.
     RuntimeError
         If ``hide="namespaces"`` is not possible.
 
@@ -119,6 +125,7 @@ class LocalPoolCluster(SpecCluster):
         *,
         data: Mapping[str, str | os.PathLike[str]] | None = None,
         hide: str = "auto",
+        storage_options: Mapping[str, GivenOptions] | None = None,
         threads_per_worker: int = 1,
         memory_limit: str | float | None = "auto",
         dashboard_address: str | None = ":0",
@@ -148,6 +155,8 @@ class LocalPoolCluster(SpecCluster):
                     "hidden": hidden_from(pool, directories),
                     "means": means,
                 }
+        for pool, given in check_storage_options(storage_options, numbers).items():
+            self._worker_options[pool] |= {"worker_class": PoolWorker, "storage_options": given}
         super().__init__(  # type: ignore[no-untyped-call]
             scheduler={
                 "cls": PoolScheduler,

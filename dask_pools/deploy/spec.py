@@ -75,7 +75,15 @@ def check_worker_options(options: Mapping[str, Any]) -> dict[str, Any]:
         If resources are given that would make all workers members of a pool.
     """
     known = {*inspect.signature(Nanny).parameters, *inspect.signature(Worker).parameters} - _TAKEN
-    own = ["data", "hide", "threads_per_worker", "memory_limit", "dashboard_address", "name"]
+    own = [
+        "data",
+        "hide",
+        "storage_options",
+        "threads_per_worker",
+        "memory_limit",
+        "dashboard_address",
+        "name",
+    ]
     for option in options:
         if option not in known:
             raise TypeError(

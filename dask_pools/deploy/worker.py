@@ -1,4 +1,4 @@
-"""A worker that does not see the data of other pools."""
+"""A worker that has the credentials of its pool, and does not see the data of others."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from distributed import Worker
 
 from dask_pools.deploy import guard, namespaces
 from dask_pools.deploy.visibility import Means
+from dask_pools.topology.kept import keep_storage_options
+from dask_pools.topology.storage import StorageOptions
 
 _HIDE = {"namespaces": namespaces.hide, "guard": guard.hide}
 
 
 class PoolWorker(Worker):
-    """A worker from whose process some directories are hidden.
+    """A worker from whose process some directories are hidden, and which has its credentials.
 
     A worker class, not a preload: Dask logs the errors of preloads and goes on, and a worker
     that sees too much must not start. A nanny runs this first of all in the main thread of a
@@ -26,10 +28,23 @@ class PoolWorker(Worker):
         As for `distributed.Worker`.
     hidden : tuple of str
         Absolute paths of the directories to hide.
-    means : {"namespaces", "guard"}
-        How to hide them.
+    means : {"namespaces", "guard"} or None
+        How to hide them; None if there are none.
+    storage_options : StorageOptions or str, optional
+        What opens the data of its pool, or the path of a file that has it. Kept beside Dask's
+        configuration, which is part of every dump of a worker.
     """
 
-    def __init__(self, *args: Any, hidden: tuple[str, ...], means: Means, **kwargs: Any) -> None:
-        _HIDE[means](hidden)
+    def __init__(
+        self,
+        *args: Any,
+        hidden: tuple[str, ...] = (),
+        means: Means | None = None,
+        storage_options: StorageOptions | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if means is not None:
+            _HIDE[means](hidden)
+        if storage_options is not None:
+            keep_storage_options(storage_options)
         super().__init__(*args, **kwargs)

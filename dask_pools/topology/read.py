@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import yaml
 
 from dask_pools.errors import PoolError, TopologyError, near_miss, one_of
 from dask_pools.model import Link, LinkClass, Pool, Topology, link_properties
 from dask_pools.topology.classes import link_class
+from dask_pools.topology.files import KEY, load_yaml, without_configuration
 from dask_pools.topology.quantities import BANDWIDTH, DURATION, PRICE, SIZE
-
-#: Where Dask's configuration has the topology: a mapping, or the path of a file.
-KEY = "dask_pools.topology"
+from dask_pools.topology.storage import STORAGE_OPTIONS, refuse_secrets
 
 _TOPOLOGY = ("currency", "pools", "default", "links")
-_POOL = ("workers", "nthreads", "egress", "egress_limit")
+_POOL = ("workers", "nthreads", "egress", "egress_limit", STORAGE_OPTIONS)
 _PROPERTIES = ("bandwidth", "latency", "price", "allowed")
 _CLASS = ("class", *_PROPERTIES)
 _LINK = ("source", "target", "between", *_CLASS)
@@ -57,6 +55,9 @@ def read_topology(
 
     Notes
     -----
+    What opens the data of a pool, its field ``storage_options``, is not part of a Topology: it
+    may be secret, and is read by the workers of the pool only.
+
     The fields, all of which may be left out::
 
         currency: USD
@@ -93,49 +94,22 @@ def read_topology(
     if isinstance(source, str | os.PathLike):
         origin = f"{os.fspath(source)} ({origin})" if configured else os.fspath(source)
         with _at(origin):
-            return _topology(_without_configuration(_load(Path(source).expanduser())))
+            return _topology(without_configuration(_load(Path(source).expanduser())))
+    if configured:
+        refuse_secrets(source, origin)
     with _at(origin):
         return _topology(source)
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses keys that are there twice, where YAML silently takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} is there twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _load(path: Path) -> object:
     try:
-        # The loader is a safe one.
-        data: object = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        data = load_yaml(path)
     except OSError as error:
         raise TopologyError(
             f"this file cannot be read: {error.strerror}. Give the path of a topology as YAML."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TopologyError(f"this file is not right YAML: {error}") from error
     if data is None:
         raise TopologyError(f"this file is empty. Fields of a topology: {one_of(_TOPOLOGY)}.")
-    return data
-
-
-def _without_configuration(data: object) -> object:
-    """Take the topology out of a file of Dask's configuration."""
-    package, _, field = KEY.partition(".")
-    if isinstance(data, Mapping) and package in data:
-        inside = data[package]
-        if isinstance(inside, Mapping) and field in inside:
-            return inside[field]
-        raise TopologyError(f"there is {package!r}, but no {field!r} in it.")
     return data
 
 
@@ -151,7 +125,9 @@ def _at(where: str) -> Iterator[None]:
 def _fields(data: object, what: str, names: Iterable[str]) -> dict[str, Any]:
     """Read a mapping with known fields; quantities become numbers."""
     if not isinstance(data, Mapping):
-        raise TopologyError(f"{what} is a mapping with the fields {one_of(names)}, not {data!r}.")
+        raise TopologyError(
+            f"{what} is a mapping with the fields {one_of(names)}, not {_shown(data)}."
+        )
     for name in data:
         if name not in names:
             raise TopologyError(
@@ -191,11 +167,15 @@ def _pools(data: object) -> tuple[Pool, ...]:
     elif isinstance(data, Mapping):
         pairs = list(data.items())
     else:
-        raise TopologyError(f"these are names, or a mapping of names to fields, not {data!r}.")
+        raise TopologyError(
+            f"these are names, or a mapping of names to fields, not {_shown(data)}."
+        )
     found = []
     for name, value in pairs:
-        with _at(str(name)):
+        with _at(name if isinstance(name, str) else _shown(name)):
             rules = {} if value is None else _fields(value, "a pool", _POOL)
+            # Left to the workers of the pool: a topology travels, and credentials stay.
+            rules.pop(STORAGE_OPTIONS, None)
             found.append(Pool(_name(name), **rules))
     return tuple(found)
 
@@ -242,7 +222,14 @@ def _name(value: object) -> str:
     """Refuse what YAML does not take for a text, such as a pool called no."""
     if not isinstance(value, str):
         raise TopologyError(
-            f"the name of a pool is a text, not {value!r} of type {type(value).__name__}. "
+            f"the name of a pool is a text, not {_shown(value)}, of type {type(value).__name__}. "
             "In YAML, put it in quotes."
         )
     return value
+
+
+def _shown(value: object) -> str:
+    """Show a value in a message; where fields may be, there may be secrets among them."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    plain = all(isinstance(part, str | int | float | None) for part in parts)
+    return repr(value) if plain else f"something of type {type(value).__name__}"

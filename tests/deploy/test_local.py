@@ -388,5 +388,9 @@ def test_worker_that_dask_gives_up_is_started_again():
         before = run_in(client, "ecmwf", os.getpid)
         given_up = cluster.workers["ecmwf-0"]
         os.kill(before, signal.SIGKILL)
+        cluster.sync(
+            async_poll_for,
+            lambda: cluster.workers.get("ecmwf-0") not in (None, given_up),
+            timeout=60,
+        )
         assert run_in(client, "ecmwf", os.getpid) != before
-        assert cluster.workers["ecmwf-0"] is not given_up

@@ -1,8 +1,8 @@
-"""The schedulers and clients of this process."""
+"""The schedulers, workers and clients of this process."""
 
 from __future__ import annotations
 
-from distributed import Client, Scheduler
+from distributed import Client, Scheduler, Worker
 
 from dask_pools.scheduler.private.base import changed
 
@@ -21,3 +21,11 @@ def clients() -> list[Client]:
     if instances is None:
         raise changed("Client._instances")
     return [client for client in instances if client.status == "running"]
+
+
+def workers() -> list[Worker]:
+    """List the workers of this process, also those that are closed already."""
+    instances = getattr(Worker, "_instances", None)
+    if instances is None:
+        raise changed("Worker._instances")
+    return list(instances)

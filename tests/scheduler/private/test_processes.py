@@ -1,4 +1,4 @@
-"""The schedulers and clients of a process.
+"""The schedulers, workers and clients of a process.
 
 When one of these tests fails, this release of distributed has changed something:
 mend `dask_pools.scheduler.private.processes`, and nothing else.
@@ -20,3 +20,8 @@ async def test_schedulers_of_the_process_are_listed(s):
 @gen_cluster(client=True)
 async def test_clients_of_the_process_are_listed(c, s, a, b):
     assert c in processes.clients(), f"{RELEASE} does not keep Client._instances"
+
+
+@gen_cluster()
+async def test_workers_of_the_process_are_listed(s, a, b):
+    assert {a, b} <= set(processes.workers()), f"{RELEASE} does not keep Worker._instances"
