@@ -21,6 +21,10 @@ from dask_pools import (
     link_bytes,
     link_class,
     measure_links,
+    open_dataset,
+    open_datatree,
+    open_mfdataset,
+    open_zarr,
     pool,
     propagate_pools,
     propagate_pools_in_collection,
@@ -90,3 +94,12 @@ def errors_are_caught() -> str:
     except PoolError:
         pass
     return dask_pools.__version__
+
+
+def opens(path: Path) -> object:
+    return (
+        open_dataset(path, pool="ecmwf", engine="netcdf4", chunks={"time": 1}),
+        open_zarr("s3://bucket/x.zarr", pool=("ecmwf", "mirror")),
+        open_mfdataset([path, path], combine="nested", concat_dim="time"),
+        open_datatree(path),
+    )
