@@ -1,0 +1,1 @@
+"""Catalogs that a field has already, read as ours: intake, STAC, and plain folders."""
