@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 
 from dask_pools import Link, plan
-from tests.benchmarks import ensemble, planning_time, problems, scheduler, scheduler_seconds
+from tests.benchmarks import (
+    ensemble,
+    opening,
+    planning_time,
+    problems,
+    scheduler,
+    scheduler_seconds,
+)
 from tests.benchmarks.ensemble import field
 from tests.benchmarks.greedy import greedy_by_layer, pools_by_layer
 from tests.benchmarks.table import print_table
 from tests.problems import PROBLEMS
+from tests.wan import why_unavailable
 
 
 @pytest.mark.parametrize(
@@ -82,8 +90,13 @@ def test_rounds_of_work_stealing_are_measured_with_and_without_the_plugin() -> N
         (lambda: problems.main(1), [*PROBLEMS, "geometric mean"]),
         (lambda: planning_time.main(["1000", "--best-of", "1"]), ["784"]),
         (lambda: scheduler.main(["--scale", "0.002"]), ["dask_pools, pinned", "dask_pools", "10"]),
+        pytest.param(
+            lambda: opening.main(["--chunks", "40"]),
+            ["in its pool", "HTTP, plain fsspec", "at the site itself"],
+            marks=pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable())),
+        ),
     ],
-    ids=["ensemble", "problems", "planning_time", "scheduler"],
+    ids=["ensemble", "problems", "planning_time", "scheduler", "opening"],
 )
 def test_benchmark_prints_its_tables(
     main: Callable[[], None], rows: list[str], capsys: pytest.CaptureFixture[str]
