@@ -36,6 +36,7 @@ def plan(
     objective: str = "bytes",
     topology: Topology | Mapping[str, Any] | str | PathLike[str] | None = None,
     exact_order: bool = False,
+    locate: bool = False,
     persist: bool = False,
     client: Client | None = None,
 ) -> Plan:
@@ -53,6 +54,8 @@ def plan(
     topology : Topology, mapping, path or str, optional
         As for `propagate_pools`.
     exact_order : bool, default False
+        As for `propagate_pools`.
+    locate : bool, default False
         As for `propagate_pools`.
     persist : bool, default False
         Plan what ``persist`` does. By default that of ``compute``, which in the end gathers
@@ -74,10 +77,10 @@ def plan(
         If nothing is given, or something that is not a Dask collection; or if the client is
         asynchronous.
     UnknownPoolError
-        If there is a client, and no pool of a pin has workers.
+        If there is a client, and no pool of a pin, or of a location, has workers.
     ResidencyError
         If data that must not leave its pool would have to.
-    UnknownPolicyError, UnknownObjectiveError, TopologyError
+    LocationError, TopologyError, UnknownObjectiveError, UnknownPolicyError
         As for `propagate_pools`.
 
     Examples
@@ -94,9 +97,11 @@ def plan(
     if not collections:
         raise TypeError("plan() got nothing to plan: give it one Dask collection or more")
     graphs = [adapter.high_level_graph(x) for x in collections]
-    options = make_options(policy, objective, topology, exact_order=exact_order)
+    options = make_options(policy, objective, topology, exact_order=exact_order, locate=locate)
     submission = _submission(client, graphs)
-    default = make_options(None, objective, options.topology, exact_order=exact_order)
+    default = make_options(
+        None, objective, options.topology, exact_order=exact_order, locate=locate
+    )
     variables = variable_names(collections)
     recorder = _Recorder(options, submission, variables)
     with dask.config.set(dict.fromkeys(HOOKS, recorder)):

@@ -16,6 +16,7 @@ from typing import Any
 import dask
 
 from dask_pools.graph import adapter
+from dask_pools.graph.annotate import keep_pins
 from dask_pools.graph.optimize import PoolOptimizer, place_layers
 from dask_pools.graph.options import Options
 from dask_pools.model import PIN, Topology
@@ -53,6 +54,10 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
         Whether reductions add up their blocks in Dask's own order. By default the blocks of
         each pool are reduced first, so that one partial result of each pool crosses; results
         are the same up to the order in which floating-point numbers are added.
+    locate : bool, default False
+        Whether reads that nobody has pinned are pinned as well, by the paths which they read and
+        the locations that are known now (`set_locations`, or ``dask_pools.locations`` in Dask's
+        configuration). A path in no location leaves its read free.
 
     Raises
     ------
@@ -64,6 +69,9 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
         If the topology is not valid.
     BudgetError
         If the budget is none, or in another currency than the topology's prices.
+    LocationError
+        If ``locate`` is asked for and no location is known, or one that is configured is not right.
+        When it computes: if one task takes data from several places, and no pool has all of it.
     ExpressionArraysError
         If expression arrays are switched on, which ignore pins.
     SchedulerPackageError
@@ -79,6 +87,14 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
     -----
     On threads and on the synchronous scheduler, results and tasks are the same as without.
     The setting is Dask's configuration: it holds for all threads of the process.
+
+    With ``locate=True`` paths are found without opening anything: in what xarray and zarr have
+    opened lazily, in open files of fsspec (`dask.bag.read_text`), and in plain strings that are
+    arguments of a function which takes nothing else from the graph, such as
+    ``delayed(read)("/data/ecmwf/x.nc")``. What is written to an array that is open in a location
+    is written there. Pins come first, also ``pool(None)``, which leaves free what is opened in it.
+    Of `dask.delayed` and ``to_delayed``, which flatten graphs when they are called, the call has to
+    be inside of the context.
 
     Examples
     --------
@@ -101,9 +117,14 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
         topology: Topology | Mapping[str, Any] | str | PathLike[str] | None = None,
         budget: str | float | None = None,
         exact_order: bool = False,
+        locate: bool = False,
     ) -> None:
         adapter.require_graph_arrays()
-        options = make_options(policy, objective, topology, budget, exact_order=exact_order)
+        options = make_options(
+            policy, objective, topology, budget, exact_order=exact_order, locate=locate
+        )
+        if options.locations:
+            keep_pins()  # those that follow from paths as well
         optimizer = PoolOptimizer(options, submission_here)
         install_for_clients()
         self._hooks = dict.fromkeys(HOOKS, optimizer)

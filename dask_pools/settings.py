@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
+from dask_pools.errors import LocationError
 from dask_pools.graph.options import Options
-from dask_pools.model import Topology
+from dask_pools.locations.current import current_locations
+from dask_pools.model import Locations, Topology
 from dask_pools.planning.budget import parse_budget
 from dask_pools.planning.objective import check_objective
 from dask_pools.planning.policies import BUILT_IN, Policy, get_policy
@@ -21,6 +23,7 @@ def make_options(
     budget: str | float | None = None,
     *,
     exact_order: bool = False,
+    locate: bool = False,
 ) -> Options:
     """Check what the user says, and read what it refers to; as for `propagate_pools`."""
     check_objective(objective)
@@ -37,5 +40,23 @@ def make_options(
         objective=objective,
         topology=read,
         budget=limit,
+        locations=_locations(locate),
         exact_order=exact_order,
     )
+
+
+def _locations(locate: object) -> Locations:
+    """Return the locations by which reads are to be pinned; none if they are not to be."""
+    if not isinstance(locate, bool):
+        raise TypeError(
+            f"locate is True or False, not {locate!r}: where data lives is said by set_locations, "
+            "or in Dask's configuration"
+        )
+    locations = current_locations() if locate else Locations()
+    if locate and not locations:
+        raise LocationError(
+            "locate=True pins reads by the locations of their data, and none is known. Say before "
+            "where data lives, such as set_locations({'/data/ecmwf': 'ecmwf'}), or in Dask's "
+            "configuration under dask_pools.locations"
+        )
+    return locations

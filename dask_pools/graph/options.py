@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dask_pools.model import Topology
+from dask_pools.model import Locations, Topology
 from dask_pools.planning.budget import Budget
 from dask_pools.planning.policies import Policy
 
@@ -25,6 +25,8 @@ class Options:
         Rules, speeds and prices of pools and links; None if nothing is known of them.
     budget : Budget or None
         What may be spent between pools.
+    locations : Locations
+        Which data lives where, for what nobody has pinned; none if it is not to be pinned.
     exact_order : bool
         Whether reductions keep the order of their blocks, instead of being regrouped by pool.
     """
@@ -34,4 +36,5 @@ class Options:
     objective: str = "bytes"
     topology: Topology | None = None
     budget: Budget | None = None
+    locations: Locations = field(default_factory=Locations)
     exact_order: bool = False

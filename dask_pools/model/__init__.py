@@ -6,6 +6,7 @@ Frozen, standard library only; every other module builds on this one.
 from __future__ import annotations
 
 from dask_pools.model.links import Link, LinkClass, link_properties
+from dask_pools.model.locations import LOCATIONS, Location, Locations
 from dask_pools.model.names import (
     PIN,
     PLACEMENT,
@@ -20,6 +21,7 @@ from dask_pools.model.names import (
 from dask_pools.model.topology import Egress, Pool, Topology
 
 __all__ = [
+    "LOCATIONS",
     "PIN",
     "PLACEMENT",
     "RESOURCE_PREFIX",
@@ -27,6 +29,8 @@ __all__ = [
     "Egress",
     "Link",
     "LinkClass",
+    "Location",
+    "Locations",
     "Pin",
     "Pool",
     "Topology",

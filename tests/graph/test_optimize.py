@@ -365,3 +365,15 @@ def test_a_policy_of_ones_own(policy: str) -> None:
     own, known = placed(x, options=Options(mine)).plan, placed(x, options=Options(policy)).plan
     assert own.nbytes == known.nbytes
     assert len(calls) == 1
+
+
+def test_values_used_twice_over_and_over_take_no_longer() -> None:
+    """There are 2**60 ways from the first read to the result of filling gaps."""
+    with pool("a"):
+        reads = [da.from_array(np.full(4, i), chunks=2) for i in range(60)]
+    filled = reads[0]
+    for other in reads[1:]:
+        filled = da.where(da.isnan(filled), other, filled)
+    with propagate_pools():
+        (optimised,) = dask.optimize(filled)
+    np.testing.assert_array_equal(optimised.compute(scheduler="synchronous"), np.zeros(4))

@@ -1,0 +1,1 @@
+"""Which data lives where, as people say it: in a program, a file, or Dask's configuration."""
