@@ -11,10 +11,14 @@ from collections.abc import Iterable
 
 __all__ = [
     "BudgetError",
+    "CatalogError",
     "ConfigurationError",
+    "CoordinateLimitError",
+    "CredentialsError",
     "DistributedChangedError",
     "ExpressionArraysError",
     "GraphvizError",
+    "LocationError",
     "MeasurementError",
     "PinConflictError",
     "PlacementError",
@@ -22,12 +26,16 @@ __all__ = [
     "PoolError",
     "PoolLostError",
     "PoolNameError",
+    "RemoteError",
     "ResidencyError",
     "SchedulerPackageError",
+    "StoreChangedError",
     "TopologyError",
+    "UnknownEntryError",
     "UnknownObjectiveError",
     "UnknownPolicyError",
     "UnknownPoolError",
+    "WrongPoolError",
 ]
 
 
@@ -39,8 +47,20 @@ class BudgetError(PoolError, ValueError):
     """A computation would exceed its budget, or the budget cannot be understood."""
 
 
+class CatalogError(PoolError, ValueError):
+    """A catalog, or an entry of one, is not valid."""
+
+
 class ConfigurationError(PoolError, ValueError):
     """A setting of dask_pools in the configuration of Dask is not valid."""
+
+
+class CoordinateLimitError(PoolError, ValueError):
+    """Opening data would send more to the client than is allowed."""
+
+
+class CredentialsError(PoolError, PermissionError):
+    """Credentials are where they must not be, or data is opened where there are none for it."""
 
 
 class PoolLostError(PoolError, RuntimeError):
@@ -63,6 +83,10 @@ class PlacementError(PoolError, ValueError):
     """A placement problem, or the labels which a policy returned, are not valid."""
 
 
+class RemoteError(PoolError, RuntimeError):
+    """What a worker has sent, a result or an error, cannot be made again on the client."""
+
+
 class ResidencyError(PoolError, ValueError):
     """A computation cannot be placed, because data would leave a pool that it must not leave.
 
@@ -80,6 +104,14 @@ class ResidencyError(PoolError, ValueError):
         self.chain = chain
 
 
+class UnknownEntryError(PoolError, KeyError):
+    """There is no entry of this name in a catalog."""
+
+    def __str__(self) -> str:
+        # A KeyError shows its message as the repr of a key.
+        return str(self.args[0]) if self.args else ""
+
+
 class UnknownObjectiveError(PoolError, LookupError):
     """There is no objective of this name."""
 
@@ -92,6 +124,10 @@ class TopologyError(PoolError, ValueError):
     """A description of pools and links is not valid."""
 
 
+class LocationError(PoolError, ValueError):
+    """A description of where data lives is not valid."""
+
+
 class MeasurementError(PoolError, RuntimeError):
     """The links between the pools of a cluster could not be measured."""
 
@@ -102,6 +138,14 @@ class GraphvizError(PoolError, RuntimeError):
 
 class SchedulerPackageError(PoolError, RuntimeError):
     """The scheduler's environment has no dask_pools, or another version of it."""
+
+
+class StoreChangedError(PoolError, RuntimeError):
+    """A store is not any more as it was when a write into it was prepared."""
+
+
+class WrongPoolError(PoolError, RuntimeError):
+    """A task that may only run in one pool was about to run elsewhere."""
 
 
 class DistributedChangedError(PoolError, RuntimeError):

@@ -15,11 +15,12 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
+import dask
 from dask.base import annotate, get_annotations
 
 from dask_pools.errors import PoolNameError
 from dask_pools.graph import adapter
-from dask_pools.model import PIN, RESOURCE_PREFIX, Pin, check_pool_name, restriction
+from dask_pools.model import LOCATIONS, PIN, RESOURCE_PREFIX, Pin, check_pool_name, restriction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,6 +60,34 @@ def as_pin(annotation: object) -> Pin | None:
     return None
 
 
+def keep_pins() -> None:
+    """Have Dask keep pins from now on; what comes here from a worker may have some.
+
+    Raises
+    ------
+    ExpressionArraysError
+        If expression arrays are switched on.
+    """
+    adapter.require_graph_arrays()
+    adapter.name_keys_by(current_pin)
+    adapter.keep_pins(_optimise)
+    adapter.pin_frames_by(current_pin)
+
+
+def keep_pins_of(expression: Any) -> None:
+    """Have the pins of an expression kept where it is about to become tasks.
+
+    For what is computed outside of `propagate_pools`: Dask's own optimisers would drop them, and
+    data be read where it is not.
+
+    Parameters
+    ----------
+    expression : Expr
+        The expression; changed in place. One that has another optimiser stays as it is.
+    """
+    adapter.keep_pins_of(expression, _optimise)
+
+
 class pool:  # noqa: N801 - a context manager is written in lower case, as in dask.annotate
     """Say where data lives: whatever is loaded inside is read in this pool.
 
@@ -71,7 +100,8 @@ class pool:  # noqa: N801 - a context manager is written in lower case, as in da
     ----------
     name : str or None
         The pool: workers with the resource ``pool-<name>=1``. None blocks the pin around it:
-        what is built inside is free. Where no pin is around it, it does nothing.
+        what is built inside is free. It also is free of the locations that are known then
+        (`set_locations`). Where there are neither, it does nothing.
     *mirrors : str
         More pools that hold the same data. A task may run in any of them.
 
@@ -117,8 +147,7 @@ class pool:  # noqa: N801 - a context manager is written in lower case, as in da
         return f"pool({', '.join(map(repr, self.names)) or None})"
 
     def __enter__(self) -> pool:
-        adapter.require_graph_arrays()
-        adapter.name_keys_by(current_pin)
+        keep_pins()
         context = annotate(**self._annotations(get_annotations()))
         context.__enter__()
         _ENTERED.set((*_ENTERED.get(), context))
@@ -163,13 +192,20 @@ class pool:  # noqa: N801 - a context manager is written in lower case, as in da
         if not self.names:
             # Nothing to block: leave no trace, since a layer with another annotation
             # than its neighbour is not fused with it.
-            if PIN not in outer:
+            if PIN not in outer and not dask.config.get(LOCATIONS, None):
                 return {}
             return {PIN: None, "resources": _without_pools(resources)}
         mine = restriction(self.names[0])
         if callable(resources):
             return {PIN: self.names, "resources": functools.partial(_both, resources, mine)}
         return {PIN: self.names, "resources": {**_without_pools(resources), **mine}}
+
+
+def _optimise(graph: adapter.HighLevelGraph, keys: Any) -> adapter.HighLevelGraph:
+    """Optimise a graph on the client, where its pins are kept and nothing has a place yet."""
+    from dask_pools.graph.optimize import place_graph  # which needs the pins of this module
+
+    return place_graph(graph, keys).graph
 
 
 def _without_pools(resources: Any) -> dict[str, float]:
@@ -220,6 +256,9 @@ def get_pool(x: Any) -> str | tuple[str, ...] | None:
 
 
 def _last_pins(x: Any) -> Iterator[Pin | None]:
+    if adapter.is_frame(x):
+        yield adapter.frame_pin(x)
+        return
     graph = adapter.high_level_graph(x)
     for name, keys in adapter.output_layers(graph, x).items():
         annotation = (graph.layers[name].annotations or {}).get(PIN)

@@ -65,6 +65,7 @@ def place_tasks(
     default: Pin | None = None,
     alone: Collection[Key] = (),
     expression: Any = None,
+    read: Mapping[Key, float] | None = None,
 ) -> PlacedTasks:
     """Place tasks where the fewest bytes cross, and carry values between pools.
 
@@ -84,11 +85,16 @@ def place_tasks(
         Tasks that are left unplaced.
     expression : Expr, optional
         What the graph was made from, which may know the sizes of arrays.
+    read : mapping, optional
+        Bytes that tasks read from files.
     """
     graph = adapter.graph_of({_LAYER: (dict(tasks), {PIN: adapter.ByKey(dict(pins))})})
     placing = _Arrived(graph, sorted(keys, key=str), Options(), default, submission)
     for known in adapter.graphs_inside(expression) if expression is not None else ():
         placing.making.blocks.update(describe_blocks(known))
+    placing.making.told.read.update(read or {})
+    if read:
+        placing.making.told.shares.update(adapter.shares_inside(expression))
     # In a context of its own: layers made here must not take on annotations of the caller.
     with paused_collector():
         return Context().run(_place, placing, alone)

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from dask_pools.graph import adapter
 from dask_pools.graph.copies import LONGEST_COPY, find_copyable
+from dask_pools.graph.locating import locate, refuse_missing
 from dask_pools.graph.pins import Pins, find_pins
 from dask_pools.graph.regroup import Regrouped, find_trees, regroup
 from dask_pools.graph.shuffles import Shuffles, find_shuffles
-from dask_pools.graph.sizes import ASSUMED_NBYTES, describe_blocks
+from dask_pools.graph.sizes import ASSUMED_NBYTES, Told, describe_blocks
 from dask_pools.graph.submission import Residence, Submission
 from dask_pools.graph.table import TaskTable
 from dask_pools.graph.zones import Lossless, find_zones
-from dask_pools.model import Pin
+from dask_pools.model import Locations, Pin
 
 
 class Making:
@@ -34,6 +35,13 @@ class Making:
         The pin of what has no pin of its own.
     submission : Submission or None
         The circumstances; None if there is no scheduler.
+    locations : Locations, optional
+        Where data lives that nobody has pinned.
+
+    Raises
+    ------
+    UnknownPoolError
+        In `make`, if no pool of a location has workers.
     """
 
     #: The tasks, blockwise-fused inside zones, and culled.
@@ -60,12 +68,17 @@ class Making:
         outputs: list[Key],
         pin: Pin | None,
         submission: Submission | None,
+        locations: Locations | None = None,
     ) -> None:
+        graph, carried = adapter.take_layer_pins(graph)
+        #: What is known of data frames.
+        self.told = Told({key: n for taken in carried.values() for key, n in taken.nbytes.items()})
         self.graph = graph
         self.outputs = outputs
         self.submission = submission
         pools = None if submission is None else submission.topology.names
-        self.pins: Pins = find_pins(graph, pin, pools)
+        self.located = locate(graph, locations or Locations())
+        self.pins: Pins = find_pins(graph, pin, pools, carried, self.located)
         self.blocks = describe_blocks(graph)
         futures = {name for name, layer in graph.layers.items() if adapter.has_futures(layer)}
         self.mixed = self.pins.mixed | futures
@@ -177,20 +190,28 @@ class Making:
             if i is not None:
                 self.bound[i] = self.code(pin)
                 self.has_pin[i] = True
+        if (there := self.submission) is not None:
+            used = [self.pin_table[code] or () for code in np.unique(self.bound).tolist()]
+            refuse_missing(self.located, used, there.topology.names, there.awaited)
         self._bind_known()
 
     def _layers_with_pins(self, left: set[str]) -> set[str]:
         """Layers that are pinned, or that a pinned layer has become a part of."""
         dependents = self.graph.dependents
         found: set[str] = set()
-        for name, pin in self.pins.layers.items():
-            stack = [name] if pin else []
-            while stack:
-                layer = stack.pop()
-                if layer in left:
-                    found.add(layer)
-                else:
-                    stack += dependents.get(layer, ())
+        # Each layer once: where it is used twice over and over (`x.fillna(y).fillna(z)`), the
+        # ways from a read to the result double at every step.
+        seen: set[str] = set()
+        stack = [name for name, pin in self.pins.layers.items() if pin]
+        while stack:
+            layer = stack.pop()
+            if layer in seen:
+                continue
+            seen.add(layer)
+            if layer in left:
+                found.add(layer)
+            else:
+                stack += dependents.get(layer, ())
         return found
 
     def _bind_known(self) -> None:

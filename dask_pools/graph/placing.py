@@ -90,7 +90,8 @@ class Placing:
         submission: Submission | None = None,
     ) -> None:
         self.outputs = adapter.flat_keys(keys)
-        self.making = Making(adapter.as_graph(dsk), self.outputs, pin, submission)
+        graph = adapter.as_graph(dsk)
+        self.making = Making(graph, self.outputs, pin, submission, options.locations)
         self.options = options
         self.submission = submission
         self.free_pin: Pin | None = () if pin is not None and self.making.pins.any else None
@@ -175,7 +176,8 @@ class Placing:
         table, learned = self.making.table, self.submission.learned if self.submission else {}
         nbytes = {key: size for key, (_, size) in outside.items()}
         needs = table.values, table.consumers
-        sizes = estimate(table.tasks(), self.making.blocks, nbytes, learned, needs)
+        making = self.making
+        sizes = estimate(table.tasks(), making.blocks, nbytes, learned, needs, making.told)
         new, old = list(self.making.like), list(self.making.like.values())
         sizes.nbytes[new], sizes.basis[new] = sizes.nbytes[old], sizes.basis[old]
         return sizes

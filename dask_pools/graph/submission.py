@@ -6,7 +6,7 @@ client (``dask.optimize``, the threaded and the synchronous scheduler) it is not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -69,6 +69,8 @@ class Submission:
         What hangs on sizes that are not exact. Empty at first: the optimiser adds to it.
     topologies : list of Topology
         What the user has said of links and rules. Empty at first, as before.
+    awaited : collection of str
+        The pools that have lost all their workers, and whose tasks wait for new ones.
     """
 
     topology: Topology
@@ -77,6 +79,7 @@ class Submission:
     learned: Mapping[str, Learned] = field(default_factory=dict)
     estimates: list[Estimates] = field(default_factory=list)
     topologies: list[Topology] = field(default_factory=list)
+    awaited: Collection[str] = frozenset()
 
 
 #: The submission that is being optimised in this context.

@@ -29,6 +29,7 @@ from dask_pools.graph.adapter.arrays import (
     returns_none,
 )
 from dask_pools.graph.adapter.expressions import graphs_inside
+from dask_pools.graph.adapter.keeping import keep_pins, keep_pins_of
 from dask_pools.graph.adapter.layers import (
     ByKey,
     annotations_of,
@@ -47,7 +48,11 @@ from dask_pools.graph.adapter.naming import (
     name_keys_by,
     require_graph_arrays,
 )
+from dask_pools.graph.adapter.origins import Origins, origins
+from dask_pools.graph.adapter.paths import paths_of
+from dask_pools.graph.adapter.recording import frame_pin, is_frame, pin_frames_by
 from dask_pools.graph.adapter.samples import NoSampleError, sample
+from dask_pools.graph.adapter.shares import shares_inside
 from dask_pools.graph.adapter.steps import (
     as_tasks,
     cull,
@@ -63,6 +68,7 @@ from dask_pools.graph.adapter.steps import (
     wants_delayed_fusion,
     wants_linear_fusion,
 )
+from dask_pools.graph.adapter.taking import Taken, take_layer_pins, take_pins
 from dask_pools.graph.adapter.tasks import (
     alias_target,
     block_of,
@@ -70,6 +76,7 @@ from dask_pools.graph.adapter.tasks import (
     flat_keys,
     graph_of,
     is_barrier,
+    is_fused,
     is_shuffle,
     is_shuffle_output,
     is_source,
@@ -100,8 +107,10 @@ __all__ = [
     "HighLevelGraph",
     "Layer",
     "NoSampleError",
+    "Origins",
     "Reduction",
     "Slicing",
+    "Taken",
     "adds_up",
     "alias_target",
     "annotations_of",
@@ -115,6 +124,7 @@ __all__ = [
     "dependencies",
     "filled_nbytes",
     "flat_keys",
+    "frame_pin",
     "fuse_blockwise",
     "fuse_chain",
     "fuse_group",
@@ -132,11 +142,15 @@ __all__ = [
     "is_broadcast_scalar",
     "is_broadcast_to",
     "is_delayed_key",
+    "is_frame",
+    "is_fused",
     "is_shuffle",
     "is_shuffle_output",
     "is_source",
     "is_untold",
     "joins_blocks",
+    "keep_pins",
+    "keep_pins_of",
     "kind_of",
     "layer_name",
     "layer_tasks",
@@ -148,7 +162,10 @@ __all__ = [
     "materialise",
     "may_mistype",
     "name_keys_by",
+    "origins",
     "output_layers",
+    "paths_of",
+    "pin_frames_by",
     "plain_nodes",
     "plain_value",
     "redirect",
@@ -158,9 +175,12 @@ __all__ = [
     "returns_new",
     "returns_none",
     "sample",
+    "shares_inside",
     "slicing",
     "sorted_layers",
     "stores",
+    "take_layer_pins",
+    "take_pins",
     "transfer_task",
     "wants_delayed_fusion",
     "wants_linear_fusion",

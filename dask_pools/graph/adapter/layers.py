@@ -116,6 +116,10 @@ class ByKey:
         """Return the annotation of a key, as Dask asks for it."""
         return self.values.get(key)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A scheduler that nobody has told of pools may have no dask_pools.
+        return getattr, (self.values, "get")
+
 
 def annotations_of(layer: Layer, key: Key) -> dict[str, Any]:
     """Return the annotations of one key of a layer, without its pin."""

@@ -33,6 +33,11 @@ def is_source(task: Any) -> bool:
     return isinstance(task, Task) and not task.dependencies
 
 
+def is_fused(task: Any) -> bool:
+    """Whether a task was fused of several."""
+    return isinstance(task, Task) and task.has_subgraph()
+
+
 def redirect(task: GraphNode, other: Mapping[Key, Key]) -> GraphNode:
     """Make a task take some of its inputs from other keys."""
     if isinstance(task, Alias):

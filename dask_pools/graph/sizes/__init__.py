@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from dask_pools.graph.sizes.blocks import Blocks, describe_blocks
 from dask_pools.graph.sizes.estimate import ASSUMED_RATE, Sizes, estimate
-from dask_pools.graph.sizes.single import ASSUMED_NBYTES
+from dask_pools.graph.sizes.single import ASSUMED_NBYTES, Told
 
 __all__ = [
     "ASSUMED_NBYTES",
     "ASSUMED_RATE",
     "Blocks",
     "Sizes",
+    "Told",
     "describe_blocks",
     "estimate",
 ]

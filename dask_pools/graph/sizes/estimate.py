@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dask_pools.graph import adapter
 from dask_pools.graph.sizes.blocks import Blocks
-from dask_pools.graph.sizes.single import Singles
+from dask_pools.graph.sizes.single import Singles, Told
 from dask_pools.graph.submission import Learned
 from dask_pools.planning.basis import Basis
 
@@ -53,6 +53,7 @@ def estimate(
     outside: Mapping[Key, float],
     learned: Mapping[str, Learned],
     needs: Needs | None = None,
+    told: Told | None = None,
 ) -> Sizes:
     """Estimate the size of the value of every task, and how long the task takes.
 
@@ -68,6 +69,8 @@ def estimate(
         What was learned of each kind of task; used where a size is not exact.
     needs : tuple of two ndarrays of intp, optional
         Which task needs which value; found out here if not given, which takes longer.
+    told : Told, optional
+        What is known of data frames.
 
     Notes
     -----
@@ -106,7 +109,10 @@ def estimate(
             _apply(kind, nbytes[part], basis[part], seconds[part])
         start = stop
     aliases, literals = adapter.plain_nodes(tasks)
-    singles = Singles(tasks, blocks, outside, nbytes, basis, lambda key: kinds.of(_name(key)))
+    singles = Singles(
+        tasks, blocks, outside, nbytes, basis, lambda key: kinds.of(_name(key)), told=told or Told()
+    )
+    singles.tell()
     singles.count(literals)
     singles.agree(aliases)
     singles.visit(np.flatnonzero(np.isnan(nbytes)).tolist())

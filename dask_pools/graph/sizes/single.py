@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,27 @@ class Known(NamedTuple):
     basis: Basis
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of the values of data frames.
+
+    Parameters
+    ----------
+    read : dict
+        Bytes that tasks read from files, by key.
+    shares : dict
+        The share of what they take in that tasks keep, by the name of their layer.
+    """
+
+    read: dict[Key, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def share(self, key: Key) -> float:
+        """Return the share that a task keeps."""
+        block = adapter.block_of(key)
+        return self.shares.get(block[0], 1.0) if block is not None and self.shares else 1.0
+
+
 class Singles:
     """Fills the gaps in the sizes of the tasks of a graph.
 
@@ -43,6 +65,8 @@ class Singles:
         What is known already, in the order of the tasks, NaN for what is not; changed here.
     learned : callable
         Returns what was learned of the kind of a key, None if nothing was.
+    told : Told
+        What is known of data frames.
     """
 
     def __init__(
@@ -53,6 +77,8 @@ class Singles:
         nbytes: NDArray[np.float64],
         basis: NDArray[np.int8],
         learned: Callable[[Key], Learned | None],
+        *,
+        told: Told,
     ) -> None:
         self.tasks = tasks
         self.blocks = blocks
@@ -60,6 +86,7 @@ class Singles:
         self.nbytes = nbytes
         self.basis = basis
         self.learned = learned
+        self.told = told
         self._keys: list[Key] | None = None
         self._index: dict[Key, int] | None = None
         self._shapes: dict[Key, Shape] = {}
@@ -87,6 +114,20 @@ class Singles:
             nbytes = adapter.literal_nbytes(tasks[keys[i]])
             if nbytes is not None:
                 self._set(i, Known(nbytes, Basis.EXACT))
+
+    def tell(self) -> None:
+        """Use the sizes of files for what is read from them.
+
+        A task that was fused of a read and more steps makes another value: what was learned of
+        its kind is better, if anything was.
+        """
+        for key, nbytes in self.told.read.items():
+            i = self.index.get(key)
+            if i is None or not math.isnan(self.nbytes[i]):
+                continue
+            kind = self.learned(key) if adapter.is_fused(self.tasks[key]) else None
+            if kind is None or kind.nbytes is None:
+                self._set(i, Known(nbytes * self.told.share(key), Basis.ASSUMED))
 
     def agree(self, aliases: Sequence[int]) -> None:
         """Have an alias and its target agree: they are one value.
@@ -150,7 +191,8 @@ class Singles:
         block = adapter.block_of(key)
         layer = None if block is None else self.blocks.get(block[0])
         if layer is None or block is None:
-            known = self._value(task, inputs)
+            nbytes, basis = self._value(task, inputs)
+            known = Known(nbytes * self.told.share(key), basis)
         elif layer.has(block[1]):
             known = self._block(key, layer, block[1], inputs)
         else:

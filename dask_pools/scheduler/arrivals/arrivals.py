@@ -145,9 +145,13 @@ class Arrivals:
         """
         overall = message.get("annotations")
         actors = message.get("actors")
-        if PLACEMENT in said or is_restricted(overall) or actors is True:
+        nodes, taken = adapter.take_pins(adapter.as_tasks(tasks))
+        if taken:
+            tasks, said = nodes, {**said, PIN: {**said.get(PIN, {}), **taken.pins}}
+        if not self.membership.members or PLACEMENT in said:
             return tasks, said
-        nodes = adapter.as_tasks(tasks)
+        if is_restricted(overall) or actors is True:
+            return tasks, said
         default, home = overall_pin(overall), self.home(message.get("submitting_task"))
         pins = said.get(PIN, {})
         if not (pins or default or home or self._has_bound_inputs(nodes)):
@@ -166,6 +170,7 @@ class Arrivals:
             default=default,
             alone=alone,
             expression=expression,
+            read=taken.nbytes,
         )
         if placed.estimates is not None:
             submission.estimates.append(placed.estimates)

@@ -17,7 +17,7 @@ from dask.typing import Key
 
 from dask_pools.errors import PinConflictError, one_of
 from dask_pools.graph.adapter import is_shuffle_output
-from dask_pools.graph.annotate import as_pin
+from dask_pools.graph.annotate import as_pin, keep_pins_of
 from dask_pools.graph.estimates import Estimates
 from dask_pools.graph.submission import SUBMISSION, Learned, Residence, Submission
 from dask_pools.model import (
@@ -107,11 +107,8 @@ class Submissions:
         for hear in self.arriving:
             hear()
         submission = self.describe()
-        if self.membership.members:
-            place = functools.partial(
-                self.arrivals.of_graph, submission=submission, message=message
-            )
-            message = change_tasks(message, place)
+        place = functools.partial(self.arrivals.of_graph, submission=submission, message=message)
+        message = change_tasks(message, keep_pins_of, place)
         token = SUBMISSION.set(submission)
         try:
             return await self._stock_update_graph(**message)
@@ -125,6 +122,7 @@ class Submissions:
             self.residence,
             known=self.scheduler.tasks,
             learned=self.learned.known,
+            awaited=frozenset(self.awaited()),
         )
 
     def residence(self, key: Key) -> Residence | None:

@@ -24,6 +24,9 @@ Change: TypeAlias = Callable[
     tuple[dict[Any, Any], Mapping[str, Mapping[Any, Any]]],
 ]
 
+#: Gets an expression before it is asked for its tasks.
+Prepare: TypeAlias = Callable[[Any], None]
+
 #: The argument of the handler of submitted graphs that holds the expression.
 EXPRESSION = "expr_ser"
 
@@ -33,12 +36,14 @@ _FAMILY = "dask-pools-arriving"
 class _Arriving:
     """An expression whose tasks are changed when they have been made."""
 
-    def __init__(self, expression: Any, change: Change) -> None:
+    def __init__(self, expression: Any, prepare: Prepare, change: Change) -> None:
         self.expression = expression
+        self.prepare = prepare
         self.change = change
         self.annotations: Mapping[str, Mapping[Any, Any]] = {}
 
     def __dask_graph__(self) -> dict[Any, Any]:
+        self.prepare(self.expression)
         tasks = self.expression.__dask_graph__()
         said = self.expression.__dask_annotations__()
         tasks, self.annotations = self.change(self.expression, tasks, said)
@@ -48,16 +53,18 @@ class _Arriving:
         return self.annotations
 
 
-def change_tasks(message: Mapping[str, Any], change: Change) -> dict[str, Any]:
+def change_tasks(message: Mapping[str, Any], prepare: Prepare, change: Change) -> dict[str, Any]:
     """Have the tasks of a submitted graph changed as soon as they have been made.
 
     Parameters
     ----------
     message : mapping
         The arguments of the handler of submitted graphs.
+    prepare : callable
+        Called with the expression before, in the thread in which graphs are materialised.
     change : callable
-        Called in the thread in which graphs are materialised. It is not called for plain graphs,
-        as those of ``client.submit``: distributed culls them itself afterwards.
+        Called in the same thread. Both are not called for plain graphs, as those of
+        ``client.submit``: distributed culls them itself afterwards.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def change_tasks(message: Mapping[str, Any], change: Change) -> dict[str, Any]:
     sent = message.get(EXPRESSION)
     if sent is None:
         return dict(message)
-    header = {"serializer": _FAMILY, "sent": sent, "change": change}
+    header = {"serializer": _FAMILY, "sent": sent, "prepare": prepare, "change": change}
     return {**message, EXPRESSION: Serialized(header, [])}
 
 
@@ -75,7 +82,7 @@ def _load(header: dict[str, Any], _: list[Any]) -> Any:
     sent = header["sent"]
     expression = deserialize(sent.header, sent.frames)
     plain = isinstance(expression, LLGExpr)
-    return expression if plain else _Arriving(expression, header["change"])
+    return expression if plain else _Arriving(expression, header["prepare"], header["change"])
 
 
 register_serialization_family(_FAMILY, None, _load)

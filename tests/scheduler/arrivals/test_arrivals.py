@@ -95,7 +95,7 @@ async def test_cluster_without_pools_is_left_to_stock_dask(c, s, a, b):
     plugin = PoolsPlugin()
     await plugin.start(s)
     plugin.submissions.settle = None  # type: ignore[assignment,method-assign]
-    plugin.submissions.arrivals.of_graph = None  # type: ignore[assignment,method-assign]
+    plugin.submissions.arrivals.home = None  # type: ignore[assignment,method-assign]
     x = c.submit(inc, 1)
     assert await c.submit(inc, x) == 3
     assert await c.compute(delayed(inc)(1)) == 2

@@ -24,6 +24,7 @@ class Changing:
 
     def __init__(self, scheduler: Any, error: Exception | None = None) -> None:
         self.seen: list[tuple[Any, dict[Any, Any], Any]] = []
+        self.prepared: list[Any] = []
         self.threads: list[int] = []
         self.messages: list[dict[str, Any]] = []
         self.error = error
@@ -32,7 +33,7 @@ class Changing:
 
     async def update_graph(self, **message: Any) -> None:
         self.messages.append(message)
-        await self.stock(**change_tasks(message, self.change))
+        await self.stock(**change_tasks(message, self.prepared.append, self.change))
 
     def change(self, expression: Any, tasks: Any, said: Any) -> tuple[Any, Any]:
         self.seen.append((expression, tasks, said))
@@ -56,7 +57,8 @@ async def test_tasks_and_annotations_are_changed_in_a_thread_of_their_own(c, s, 
     changing = Changing(s)
     assert await c.compute(graph(), optimize_graph=False) == 3
     assert len(changing.seen) == 1, f"{RELEASE} does not ask an expression for its tasks any more"
-    _, tasks, said = changing.seen[0]
+    expression, tasks, said = changing.seen[0]
+    assert changing.prepared == [expression]
     assert set(tasks) == {"x", "y"}
     assert said == {"retries": {"x": 1}}, f"{RELEASE} has changed the annotations of expressions"
     assert changing.threads != [threading.get_ident()], f"{RELEASE} makes tasks on the event loop"
@@ -111,4 +113,4 @@ def _fail() -> None:
 
 
 def test_message_without_an_expression_is_handed_on() -> None:
-    assert change_tasks({"keys": {"x"}}, None) == {"keys": {"x"}}  # type: ignore[arg-type]
+    assert change_tasks({"keys": {"x"}}, None, None) == {"keys": {"x"}}  # type: ignore[arg-type]
