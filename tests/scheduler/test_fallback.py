@@ -30,8 +30,9 @@ from dask_pools.scheduler.private.graphs import UPDATE_GRAPH
 from tests.scheduler.clusters import IN_A, IN_B, cluster_of
 from tests.scheduler.test_plugin import state_of
 
-#: Functions whose failure costs nothing where every scheduler has the plugin already.
-HARMLESS = {"graphs.is_updating", "processes.clients"}
+#: Functions whose failure costs nothing where every scheduler has the plugin already, and no
+#: worker has secrets.
+HARMLESS = {"graphs.is_updating", "processes.clients", "processes.workers"}
 
 
 def checking_functions() -> Iterator[FunctionType]:
