@@ -46,10 +46,15 @@ def write(directory: Path, seed: int) -> Path:
     return directory
 
 
+def sent(expression: Any) -> Any:
+    """Return an expression as it comes to a scheduler."""
+    message: Any = serialize(expression, on_error="raise")
+    return deserialize(*message)
+
+
 def arrived(x: Any) -> tuple[dict[Key, Any], dict[Key, Pin]]:
     """Return the tasks of a frame, and their pins, as they are found on a scheduler."""
-    sent: Any = serialize(x.expr.optimize(fuse=True), on_error="raise")
-    tasks = adapter.as_tasks(dict(deserialize(*sent).__dask_graph__()))
+    tasks = adapter.as_tasks(dict(sent(x.expr.optimize(fuse=True)).__dask_graph__()))
     left, taken = adapter.take_pins(tasks)
     return left, taken.pins
 

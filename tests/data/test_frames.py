@@ -30,7 +30,6 @@ from dask_pools import (
 )
 from dask_pools.deploy import namespaces
 from dask_pools.errors import CredentialsError
-from dask_pools.scheduler.plugin import PoolsPlugin
 
 dd = pytest.importorskip("dask.dataframe")
 frames = pytest.importorskip("tests.frames")
@@ -160,9 +159,7 @@ def means_of_a_partition(part):
 
 
 @switched
-def test_only_aggregated_chunks_cross(cluster, client, sites, switch):
-    # Sizes are learned by kinds of tasks, and the frames of other tests have other columns.
-    cluster.scheduler.plugins[PoolsPlugin.name].learned._seen.clear()
+def test_only_aggregated_chunks_cross(client, sites, switch):
     before = sum(link_bytes(client).values())
     x, y = read(sites, "a"), read(sites, "b")
     found = compute(dd.concat([x, y]).wind.sum(), switch=switch)

@@ -165,9 +165,11 @@ class _PinnedArrowParquet(_PinnedParquet, ReadParquetPyarrowFS):
 
 class _PinnedFsspecParquet(_PinnedParquet, ReadParquetFSSpec):
     def _to_send(self) -> list[Any]:
+        info = self._dataset_info
+        # Where the scheduler is in this process, it will be this very expression again.
+        info[PART_SIZES] = part_sizes(info)
         # To pickle a data set of pyarrow reads all footers. The plan was made from it already.
-        known = {name: value for name, value in self._dataset_info.items() if name != "ds"}
-        known[PART_SIZES] = part_sizes(known)
+        known = {name: value for name, value in info.items() if name != "ds"}
         operands = dict(zip(self._parameters, self.operands, strict=True))
         return list({**operands, "_dataset_info_cache": known}.values())
 

@@ -60,7 +60,8 @@ def mark(task: GraphNode, pin: Pin, nbytes: float | None = None) -> GraphNode:
     if isinstance(task, Alias) or pins_of(task):
         return task
     if type(task) is not Task:  # a literal, or a list of values
-        return Task(task.key, InPool(identity, pin), task)
+        marked = InPool(identity, pin)
+        return Task(task.key, marked, task, _data_producer=task.data_producer)
     return _calling(task, InPool(task.func, pin, nbytes))
 
 
