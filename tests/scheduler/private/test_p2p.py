@@ -139,12 +139,12 @@ async def test_shuffle_can_be_started_again(c, s, a, b):
     x = da.concatenate([da.from_delayed(dask.delayed(f), (3, 8), float) for f in blocks])
     result = c.compute(x.rechunk((12, 2), block_size_limit=200).sum())
 
-    await async_poll_for(lambda: ours.active_shuffles, 10)
+    await async_poll_for(lambda: ours.active_shuffles, 60)
     (name,) = ours.active_shuffles
     ours.start_again(name, "test")
     assert not ours.active_shuffles
     ours.start_again(name, "test")
-    await async_poll_for(lambda: ours.active_shuffles, 10)
+    await async_poll_for(lambda: ours.active_shuffles, 60)
     assert len(ours.told) == 2, f"{RELEASE} does not start a shuffle again after _restart_shuffle"
     await Event("go").set()
     assert await result == 96
@@ -191,7 +191,7 @@ async def test_all_outputs_of_a_scheduler_are_found(c, s, a, b):
     y = da.concatenate([x, x + 1]).rechunk((6, 2), block_size_limit=200)
     later = c.persist(y)
 
-    await async_poll_for(lambda: len(list(p2p.shuffle_outputs(s))) == 4, 10)
+    await async_poll_for(lambda: len(list(p2p.shuffle_outputs(s))) == 4, 60)
     assert {ws.address for ws in p2p.workers_allowed(s, next(p2p.shuffle_outputs(s)))} == set(
         s.workers
     )
