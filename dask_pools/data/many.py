@@ -285,6 +285,24 @@ def _combine_there(
         return pack_opened(combine(paths, opened, combining), limit, f"{len(opened)} files")
 
 
+#: What stands before the names of files that are open. Older xarray looks when a file was changed,
+#: which need not be here, but leaves alone what looks like a URL.
+_OPENED = "opened::"
+
+
+def _named(paths: Any) -> Any:
+    match paths:
+        case list() | tuple():
+            return [_named(path) for path in paths]
+        case str() | os.PathLike():
+            path = os.fspath(paths)
+            if "://" in path or "::" in path:
+                return _OPENED + path
+            # As xarray makes them absolute.
+            return _OPENED + os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+    return paths
+
+
 class _Ready(BackendEntrypoint):
     """An engine of xarray that opens nothing: the datasets are there already.
 
@@ -334,7 +352,9 @@ def combine(paths: Any, opened: Sequence[Any], combining: dict[str, Any]) -> xr.
     """
     if any(isinstance(each, Unopened) for each in opened):
         combining = {**combining, "errors": "ignore"}
-    names = paths if isinstance(paths, list | tuple) else [paths]
+    names = _named(paths if isinstance(paths, list | tuple) else [paths])
+    if combining.get("attrs_file") is not None:
+        combining = {**combining, "attrs_file": _OPENED + os.fspath(combining["attrs_file"])}
     token = _COMBINED.set((iter(opened), deque()))
     try:
         combined = xr.open_mfdataset(names, engine=_Ready, preprocess=_put_in, **combining)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import dask
@@ -13,6 +13,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+from dask.sizeof import sizeof
 from distributed import Client, SchedulerPlugin
 
 from dask_pools import (
@@ -30,6 +31,7 @@ from dask_pools import (
 )
 from dask_pools.deploy import namespaces
 from dask_pools.errors import CredentialsError
+from dask_pools.scheduler.telemetry import crossings
 
 dd = pytest.importorskip("dask.dataframe")
 frames = pytest.importorskip("tests.frames")
@@ -170,12 +172,13 @@ def test_only_aggregated_chunks_cross(client, sites, switch):
 @switched
 def test_frame_of_another_pool_crosses_once(client, sites, switch):
     """All partitions are joined with it, on two workers."""
-    before = sum(link_bytes(client).values())
+    before = Counter(crossings(client))
     x, y = read(sites, "a"), means(read(sites, "b"))
     found = compute(joined(x, y), switch=switch)
     same(found, joined(FRAME_A, means(FRAME_B)))
-    crossed = sum(link_bytes(client).values()) - before
-    assert 0 < crossed < 2 * len(pickle.dumps(means(FRAME_B)))
+    crossed = Counter(crossings(client)) - before
+    assert set(crossed.values()) == {1}, crossed
+    assert all(crossing.nbytes < sizeof(FRAME_B) / 2 for crossing in crossed), crossed
 
 
 @switched

@@ -219,5 +219,7 @@ def test_combining_what_is_open_is_combining_by_xarray():
         ds, xr.combine_by_coords([example(0), example(1)], combine_attrs="drop")
     )
     assert ds.attrs == {"file": 0}
+    last = {"attrs_file": os.path.abspath("z")}  # noqa: PTH100 - as xarray writes it
+    assert combine(["x", "y", "z"], [example(i) for i in range(3)], last).attrs == {"file": 2}
     xr.testing.assert_identical(combine("x", [example(0)], {}), example(0))
     xr.testing.assert_identical(opened[0], example(0))

@@ -52,16 +52,17 @@ def unpickle_files_lazily() -> None:
 
 def _reduced(manager: PickleableFileManager[Any]) -> Any:
     match manager.__getstate__():  # type: ignore[no-untyped-call]
-        case (opener, (AbstractBufferedFile(mode="rb") as file,), "r", lock, kwargs):
+        # Newer releases of xarray keep their lock there.
+        case (opener, (AbstractBufferedFile(mode="rb") as file,), "r", *lock, kwargs):
             made: Any = file.__reduce__()
-            args = (open_again, (opener, ClosedFile(*made)), lock, kwargs)
+            args = (open_again, (opener, ClosedFile(*made)), kwargs, *lock)
             return _caching, args
     # As without us.
     return object.__reduce_ex__(manager, 2)
 
 
 def _caching(
-    opener: Callable[..., Any], args: tuple[Any, ...], lock: Any, kwargs: Any
+    opener: Callable[..., Any], args: tuple[Any, ...], kwargs: Any, lock: Any = None
 ) -> CachingFileManager[Any]:
     # xarray keeps what it opens for all data sets of this file, and closes the oldest.
     return CachingFileManager(opener, *args, mode="r", lock=lock, kwargs=kwargs)
