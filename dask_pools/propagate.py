@@ -8,17 +8,14 @@ scheduler plugin is on every scheduler that is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from os import PathLike
-from types import TracebackType
 from typing import Any
-
-import dask
 
 from dask_pools.graph import adapter
 from dask_pools.graph.annotate import keep_pins
 from dask_pools.graph.optimize import PoolOptimizer, place_layers
 from dask_pools.graph.options import Options
+from dask_pools.in_force import InForce
 from dask_pools.model import PIN, Topology
 from dask_pools.planning.policies import Policy
 from dask_pools.scheduler.install import install_for_clients, submission_here
@@ -28,7 +25,7 @@ from dask_pools.settings import make_options
 HOOKS = ("array_optimize", "delayed_optimize", "bag_optimize")
 
 
-class propagate_pools:  # noqa: N801 - a context manager is written in lower case, as dask.annotate
+class propagate_pools(InForce):  # noqa: N801 - a context manager is written in lower case, as dask.annotate
     """Place every task of what is computed in the pool where the fewest bytes have to cross.
 
     A context manager around ``compute``, ``persist``, ``load`` and the like; or a plain call
@@ -127,28 +124,7 @@ class propagate_pools:  # noqa: N801 - a context manager is written in lower cas
             keep_pins()  # those that follow from paths as well
         optimizer = PoolOptimizer(options, submission_here)
         install_for_clients()
-        self._hooks = dict.fromkeys(HOOKS, optimizer)
-        self._entered = 0
-        # Now, so that a plain call is enough; leaving the context undoes it.
-        self._settings: AbstractContextManager[Any] | None = dask.config.set(self._hooks)
-
-    def __enter__(self) -> propagate_pools:
-        if self._settings is None:
-            self._settings = dask.config.set(self._hooks)
-        self._entered += 1
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entered -= 1
-        if self._entered <= 0 and self._settings is not None:
-            self._settings.__exit__(kind, error, traceback)
-            self._settings = None
-            self._entered = 0
+        super().__init__(dict.fromkeys(HOOKS, optimizer))
 
 
 def propagate_pools_in_collection(x: Any, policy: str | Policy = "mincut") -> Any:

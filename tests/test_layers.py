@@ -26,6 +26,8 @@ NUMBERS = {
     "units": 0,
     "planning": 1,
     "graph": 2,
+    "in_force": 2,
+    "yaml_mistakes": 2,
     "scheduler": 3,
     "topology": 3,
     "locations": 3,

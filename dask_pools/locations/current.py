@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 import dask
 
 from dask_pools.errors import LocationError
+from dask_pools.in_force import InForce
 from dask_pools.locations.read import read_locations
 from dask_pools.model import LOCATIONS, Locations
 
@@ -19,7 +18,7 @@ from dask_pools.model import LOCATIONS, Locations
 _last: tuple[object, object, Locations] = ({}, None, Locations())
 
 
-class set_locations:  # noqa: N801 - a context manager is written in lower case, as dask.config.set
+class set_locations(InForce):  # noqa: N801 - a context manager is written in lower case, as dask.config.set
     """Say which data lives where: in which pools everything below some paths or URLs is.
 
     A context manager; or a plain call for the rest of the session. What was set before is not in
@@ -61,28 +60,7 @@ class set_locations:  # noqa: N801 - a context manager is written in lower case,
     def __init__(self, source: Mapping[str, Any] | str | os.PathLike[str] | Locations) -> None:
         locations = read_locations(source)
         # As plain data: clusters that are started on other machines get the configuration as JSON.
-        self._value = {LOCATIONS: {x.prefix: list(x.pools) for x in locations.all}}
-        self._entered = 0
-        # Now, so that a plain call is enough; leaving the context undoes it.
-        self._setting: AbstractContextManager[Any] | None = dask.config.set(self._value)
-
-    def __enter__(self) -> set_locations:
-        if self._setting is None:
-            self._setting = dask.config.set(self._value)
-        self._entered += 1
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._entered -= 1
-        if self._entered <= 0 and self._setting is not None:
-            self._setting.__exit__(kind, error, traceback)
-            self._setting = None
-            self._entered = 0
+        super().__init__({LOCATIONS: {x.prefix: list(x.pools) for x in locations.all}})
 
 
 def current_locations() -> Locations:

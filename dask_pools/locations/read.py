@@ -12,6 +12,7 @@ import yaml
 
 from dask_pools.errors import LocationError, PoolError, near_miss, one_of
 from dask_pools.model import LOCATIONS, Location, Locations
+from dask_pools.yaml_mistakes import yaml_mistake
 
 _FORM = "Locations are a mapping of prefixes to pools, such as {'/data/ecmwf': 'ecmwf'}"
 
@@ -149,7 +150,9 @@ def _load(path: Path) -> list[_Entry]:
             "mapping of prefixes to pools"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise LocationError(f"this file is not right YAML: {error}") from error
+        mistake = yaml_mistake(error)
+    # Without its cause, which shows the line.
+    raise LocationError(f"this file is not right YAML: {mistake}")
 
 
 def _inside(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:

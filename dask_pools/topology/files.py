@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dask_pools.errors import TopologyError
+from dask_pools.yaml_mistakes import yaml_mistake
 
 #: Where Dask's configuration has the topology: a mapping, or the path of a file.
 KEY = "dask_pools.topology"
@@ -44,14 +45,8 @@ def load_yaml(path: Path) -> object:
     try:
         # The loader is a safe one.
         data: object = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
-        why = f"{error.problem or error.context}{line}"
-    except yaml.YAMLError as error:
-        why = type(error).__name__
-    except UnicodeDecodeError as error:
-        why = f"{error.reason} at byte {error.start}, where text in UTF-8 should be"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = yaml_mistake(error)
     if why is not None:
         raise TopologyError(f"this file is not right YAML: {why}")
     return data

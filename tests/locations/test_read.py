@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_file_is_read(write):
 def test_file_of_dasks_configuration_is_read(write):
     text = "dask_pools:\n  memory-share: 0.3\n  locations:\n    /data: a\n"
     assert read_locations(write(text)) == read_locations({"/data": "a"})
+
+
+def test_no_mistake_shows_a_line(write):
+    """The file may be one of Dask's configuration, with secrets in it."""
+    secret = "".join(reversed("rlaJw"))
+    path = write(f"/data: a\nsecret: [{secret}\n")
+    with pytest.raises(LocationError) as caught:
+        read_locations(path)
+    assert "line 3" in str(caught.value)
+    assert secret not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from distributed import Client
 
 import dask_pools
 from dask_pools import (
+    Catalog,
     Link,
     LocalPoolCluster,
     Pool,
@@ -29,6 +30,7 @@ from dask_pools import (
     propagate_pools,
     propagate_pools_in_collection,
     read_topology,
+    to_zarr,
     visualize_pools,
     write_topology,
 )
@@ -103,3 +105,11 @@ def opens(path: Path) -> object:
         open_mfdataset([path, path], combine="nested", concat_dim="time"),
         open_datatree(path),
     )
+
+
+def catalogs(path: Path) -> Catalog:
+    return Catalog.from_yaml(path, pool="ecmwf").search("temperature") | Catalog()
+
+
+def written(x: xr.Dataset, path: Path) -> None:
+    to_zarr(x, path, pool="ecmwf", mode="w")
