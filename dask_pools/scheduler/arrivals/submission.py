@@ -152,6 +152,9 @@ class Submissions:
         metrics = self._stock_create_tasks(**graph)
         if submission is not None:
             self._hear(submission)
+        if metrics.get(graphs.COLLISIONS):
+            # Of a graph that is placed otherwise than before.
+            graphs.forget_orphans(self.scheduler, graph["dsk"], graph["stimulus_id"])
         return metrics
 
     def _hear(self, submission: Submission) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dask.typing import Key
 
 from dask_pools.scheduler.private.base import Undo, changed, override, replace_entry
 
@@ -19,6 +21,9 @@ CreateTasks: TypeAlias = Callable[..., dict[str, float]]
 UPDATE_GRAPH = "update-graph"
 CREATE_TASKS = "_create_taskstate_from_graph"
 
+#: What it counts: keys that are known already, of tasks with other dependencies.
+COLLISIONS = "key_collisions"
+
 #: The arguments of `CREATE_TASKS` that are read or changed.
 CREATE_TASKS_ARGUMENTS = frozenset(
     {
@@ -29,6 +34,7 @@ CREATE_TASKS_ARGUMENTS = frozenset(
         "global_annotations",
         "keys",
         "ordered",
+        "stimulus_id",
         "submitting_task",
     }
 )
@@ -80,3 +86,16 @@ def is_updating(scheduler: Scheduler) -> bool:
     if updates is None:
         raise changed("Scheduler._active_graph_updates")
     return bool(updates)
+
+
+def forget_orphans(scheduler: Scheduler, keys: Iterable[Key], stimulus_id: str) -> None:
+    """Forget tasks that were made just now, and which nothing needs.
+
+    Of two tasks with the same key and other dependencies distributed keeps the first. What
+    only the second would have needed waits for nothing then, and would stay for ever.
+    """
+    known = (ts for key in keys if (ts := scheduler.tasks.get(key)) is not None)
+    orphans = [
+        ts.key for ts in known if ts.state == "released" and not (ts.dependents or ts.who_wants)
+    ]
+    scheduler.transitions(dict.fromkeys(orphans, "forgotten"), stimulus_id)

@@ -262,6 +262,28 @@ async def test_key_that_is_being_made_cannot_be_pinned_to_another_pool(c, s, a, 
 
 
 @cluster_of(IN_A, IN_B)
+async def test_nothing_is_left_of_the_same_keys_placed_in_two_ways(c, s, a, b):
+    """The second time the value is carried, but the scheduler keeps the task of the first time."""
+    await c.register_plugin(PoolsPlugin())
+    go = Event("go")
+    with pinned("a"):
+        read = delayed(go.wait)(dask_key_name="read")
+    with placed("a"):
+        first = c.compute(delayed(bool)(read, dask_key_name="y"), optimize_graph=False)
+    await async_poll_for(lambda: "y" in s.tasks, timeout=10)
+    with placed("b"):
+        carried = delayed(bool)(read, dask_key_name="carried")
+        y = delayed(bool)(carried, dask_key_name="y")
+        second = c.compute(delayed(int)(y, dask_key_name="z"), optimize_graph=False)
+    await async_poll_for(lambda: "z" in s.tasks, timeout=10)
+    assert s.tasks.keys() == {"read", "y", "z"}
+    await go.set()
+    assert await second == 1
+    del first, second
+    await async_poll_for(lambda: not s.tasks, timeout=10)
+
+
+@cluster_of(IN_A, IN_B)
 async def test_pins_with_a_pool_in_common_do_not_conflict(c, s, a, b):
     await c.register_plugin(PoolsPlugin())
     first = submit(c, "a")

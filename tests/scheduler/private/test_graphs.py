@@ -10,8 +10,11 @@ import inspect
 from typing import Any
 
 import pytest
-from distributed import Scheduler
-from distributed.utils_test import gen_cluster, inc
+from dask._task_spec import Task, TaskRef
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from distributed import Event, Scheduler
+from distributed.utils_test import async_poll_for, gen_cluster, inc
 
 from dask_pools.errors import DistributedChangedError
 from dask_pools.scheduler.private import graphs
@@ -75,6 +78,52 @@ async def test_error_before_the_first_task_state_reaches_the_client(c, s, a, b):
     with pytest.raises(ZeroDivisionError, match="refused"):
         await c.submit(inc, 1)
     assert not s.tasks, f"{RELEASE} makes task states before Scheduler.{graphs.CREATE_TASKS}"
+
+
+def waited(name: str) -> int:
+    Event(name).wait()
+    return 1
+
+
+def graph_of(key: str, **tasks: Task) -> Delayed:
+    return Delayed(key, HighLevelGraph({key: MaterializedLayer(tasks)}, {key: set()}))
+
+
+@gen_cluster(client=True)
+async def test_what_nothing_needs_after_a_collision_of_keys_is_forgotten(c, s, a, b):
+    """The same key arrives again, with another dependency: distributed keeps the first."""
+    counts: list[dict[str, float]] = []
+    stock = graphs.create_tasks(s)
+
+    def create(**graph: Any) -> dict[str, float]:
+        counts.append(stock(**graph))
+        return counts[-1]
+
+    undo = graphs.replace_create_tasks(s, create)
+    read = Task("read", waited, "go")
+    first = c.compute(graph_of("y", read=read, y=Task("y", inc, TaskRef("read"))))
+    again = {
+        "read": read,
+        "carried": Task("carried", inc, TaskRef("read")),
+        "y": Task("y", inc, TaskRef("carried")),
+        "z": Task("z", inc, TaskRef("y")),
+    }
+    await async_poll_for(lambda: "y" in s.tasks, timeout=10)
+    second = c.compute(graph_of("z", **again), optimize_graph=False)
+    await async_poll_for(lambda: "z" in s.tasks, timeout=10)
+    undo()
+    assert [count[graphs.COLLISIONS] for count in counts] == [0, 1], (
+        f"{RELEASE} no longer counts collisions of keys as {graphs.COLLISIONS!r}"
+    )
+    assert s.tasks["carried"].state == "released", (
+        f"{RELEASE} does not leave tasks behind: forget_orphans is not needed any more"
+    )
+    graphs.forget_orphans(s, again, "test")
+    assert s.tasks.keys() == {"read", "y", "z"}
+    await Event("go").set()
+    assert await second == 3
+    del first, second
+    await async_poll_for(lambda: not s.tasks, timeout=10)
 
 
 @gen_cluster(client=True)
