@@ -64,7 +64,7 @@ def run(pools: str, tests: Collection[str], directory: Path) -> Run:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("pools", ["pinned", "split"])
+@pytest.mark.parametrize("pools", ["pinned", "taken"])
 def test_dasks_data_frame_tests_pass_with_pools(pools: str, tmp_path, capsys) -> None:
     found = run(pools, TESTS, tmp_path / pools)
     stock = run("off", found.missed(), tmp_path / "off")
@@ -80,4 +80,4 @@ def test_dasks_data_frame_tests_pass_with_pools(pools: str, tmp_path, capsys) ->
     # That pools were really in play.
     assert len(found.passed()) > 4000
     assert found.counts["sources"] > 4000
-    assert bool(found.counts["split"]) is (pools == "split")
+    assert bool(found.counts["taken"]) is (pools == "taken")
