@@ -83,8 +83,10 @@ class Churn:
         if len(running) > 1:
             worker = self.random.choice(running)
             self.workers[pool].remove(worker)
+            # Shuffles tell by this name which of them to start again, so that no two may be the same.
+            stimulus = f"retire-{worker.name}"
             retiring = self.scheduler.retire_workers(
-                workers=[worker.address], stimulus_id="retire", close_workers=False
+                workers=[worker.address], stimulus_id=stimulus, close_workers=False
             )
             self._leave(self._close_after(retiring, worker))
 
