@@ -83,7 +83,7 @@ class Churn:
         if len(running) > 1:
             worker = self.random.choice(running)
             self.workers[pool].remove(worker)
-            # Shuffles tell by this name which of them to start again, so that no two may be the same.
+            # By this name P2P tells which shuffles to start again: no two may be the same.
             stimulus = f"retire-{worker.name}"
             retiring = self.scheduler.retire_workers(
                 workers=[worker.address], stimulus_id=stimulus, close_workers=False
