@@ -41,7 +41,6 @@ FILES = (
     "tests/test_cancelled_state.py",
     "tests/test_chaos.py",
     "tests/test_client.py",
-    "tests/test_client_executor.py",
     "tests/test_cluster_dump.py",
     "tests/test_computations.py",
     "tests/test_dask_collections.py",
